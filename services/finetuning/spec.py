@@ -1,0 +1,117 @@
+"""What the supervisor tells the training process, and the words and exit codes they share. Torch-free."""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from shared.pipelines.methods import MethodConfig
+
+EXIT_FINISHED = 0
+EXIT_FAILED = 1
+EXIT_DRAINED = 75
+"""Stopped on request after a checkpoint; starting again continues."""
+
+
+STRICT = ConfigDict(extra="forbid")
+
+
+def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(labels)) != len(labels):
+        raise ValueError("labels must differ from one another")
+    return labels
+
+
+Name = Annotated[str, Field(min_length=1)]
+Labels = Annotated[tuple[Name, ...], AfterValidator(_distinct)]
+
+
+class FailureReason(StrEnum):
+    """The `reason` of a `failed` event."""
+
+    BAD_SPEC = "BAD_SPEC"
+    BAD_DATA = "BAD_DATA"
+    BASE_MISSING = "BASE_MISSING"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    NOT_FINITE = "NOT_FINITE"
+    DISK_FULL = "DISK_FULL"
+    BUDGET = "BUDGET"
+    INTERNAL = "INTERNAL"
+
+
+@dataclass(frozen=True)
+class DatasetPart:
+    """One local Parquet file of a dataset version."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    path: Path
+    digest: Name
+    """SHA-256 of the file, hex."""
+
+
+@dataclass(frozen=True)
+class DatasetInput:
+    """A dataset version as local files."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    digest: Name
+    parts: tuple[DatasetPart, ...]
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Everything one run needs. The same `identity` gives the same weights on CPU with the same threads."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    run: Name
+    job: Name
+    pipeline: Name
+    kind: Name
+    base: Name
+    base_cache: Path
+    method: MethodConfig
+    labels: Labels | None
+    """None: learnt from the train split, sorted. Ignored by kinds without labels."""
+    dataset: DatasetInput
+    work_dir: Path
+    output_dir: Path
+    seed: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1)] = 2
+    checkpoint_every_steps: Annotated[int, Field(ge=1)] | None = None
+    checkpoint_every_seconds: Annotated[float, Field(gt=0)] | None = 60.0
+    keep_checkpoints: Annotated[int, Field(ge=1)] = 2
+    device: Name = "cpu"
+    budget_seconds: Annotated[float, Field(gt=0)] | None = None
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Parse a spec; raises ValueError naming the field that is missing, unknown or of a wrong type."""
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(["spec", *map(str, first["loc"])])
+            raise ValueError(f"{where}: {first['msg']}") from None
+
+    def to_json(self) -> str:
+        """The form that `from_json` reads."""
+        return TypeAdapter(type(self)).dump_json(self, indent=1).decode()
+
+    def identity(self, base_digest: str) -> str:
+        """Digest of all that decides the weights: not of paths, ids of attempts, limits or the machine."""
+        decides = {
+            "kind": self.kind,
+            "base": base_digest,
+            "method": self.method.model_dump(),
+            "labels": self.labels,
+            "dataset": self.dataset.digest,
+            "seed": self.seed,
+        }
+        return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

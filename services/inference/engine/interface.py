@@ -1,0 +1,164 @@
+"""What the service asks of anything that generates text.
+
+`TorchEngine` is the one we ship; an engine for GPU fleets fits behind the same protocol. A request may
+name an adapter so that one engine can hold many of them over one base.
+"""
+
+import queue
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class FinishReason(StrEnum):
+    """Why a stream ended. A deadline is never `LENGTH`."""
+
+    EOS = "eos"
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn. Temperature 0 takes the likeliest token."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When a stream ends. `max_tokens` None means as far as the context window goes."""
+
+    max_tokens: int | None = None
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    stop_token_ids: frozenset[int] = frozenset()
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One prompt as token ids. `deadline` is on the clock of `time.monotonic`, in seconds."""
+
+    id: str
+    prompt: tuple[int, ...]
+    sampling: Sampling = Sampling()
+    stopping: Stopping = Stopping()
+    deadline: float | None = None
+    priority: int = 0
+    adapter: str | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Text that can no longer be taken back, and the tokens it came from."""
+
+    text: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Usage:
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds: waiting for a slot, until the first token, from arrival to the end."""
+
+    queue_seconds: float
+    first_token_seconds: float | None
+    total_seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last output of a stream; `error` says what went wrong when the reason is `ERROR`."""
+
+    reason: FinishReason
+    usage: Usage
+    timings: Timings
+    error: str = ""
+
+
+Output = Chunk | Finished
+
+
+@dataclass(frozen=True)
+class Load:
+    """What an engine holds now. `cache_used` is the share of cached positions that hold a token."""
+
+    running: int = 0
+    waiting: int = 0
+    waiting_tokens: int = 0
+    cache_used: float = 0.0
+    oldest_wait_seconds: float = 0.0
+
+    @property
+    def idle(self) -> bool:
+        return self.running == 0 and self.waiting == 0
+
+
+class Stream:
+    """The outputs of one request, written by the engine's thread and read by one reader."""
+
+    def __init__(self, request_id: str, queue_position: int) -> None:
+        self.request_id = request_id
+        self.queue_position = queue_position
+        self._outputs: queue.SimpleQueue[Output] = queue.SimpleQueue()
+
+    def put(self, output: Output) -> None:
+        self._outputs.put(output)
+
+    def __iter__(self) -> Iterator[Output]:
+        """Chunks, then one `Finished`. Chunks that piled up while the reader was busy come joined."""
+        while True:
+            output = self._outputs.get()
+            if isinstance(output, Chunk):
+                text, token_ids, output = self._join(output)
+                yield Chunk(text, token_ids)
+            if isinstance(output, Finished):
+                yield output
+                return
+
+    def _join(self, first: Chunk) -> tuple[str, tuple[int, ...], Output]:
+        texts, ids = [first.text], list(first.token_ids)
+        latest: Output = first
+        while not self._outputs.empty():
+            latest = self._outputs.get()
+            if isinstance(latest, Finished):
+                break
+            texts.append(latest.text)
+            ids.extend(latest.token_ids)
+        return "".join(texts), tuple(ids), latest
+
+
+class Engine(Protocol):
+    """Generates for many requests at once. Every method may be called from any thread."""
+
+    name: str
+    max_length: int
+
+    def submit(self, request: GenerationRequest) -> Stream:
+        """Queue a request. Raises `InvalidArgument` (prompt too long) or `ResourceExhausted` (queue full)."""
+        ...
+
+    def cancel(self, request_id: str) -> bool:
+        """End a request with `CANCELLED` before the next step; False when it is not here."""
+        ...
+
+    def load(self) -> Load: ...
+
+    def close(self, grace_seconds: float = 0.0) -> None:
+        """Take no more requests, let those here finish within the grace, cancel the rest and free memory."""
+        ...

