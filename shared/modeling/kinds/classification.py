@@ -1,0 +1,115 @@
+"""Text classification: one label a text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from shared.errors import InvalidArgument
+from shared.modeling.kinds.base import Batch, Encoded, Example, Kind, Row, by_length, mask_of, pad
+
+HEAD_PARTS = ("classifier", "score", "pooler", "pre_classifier", "head")
+"""Parts that a base without a classification head may lack."""
+
+
+class Classification(Kind):
+    """Rows have `text` and `label`. Texts are cut on the right."""
+
+    name = "classification"
+    columns = ("text", "label")
+    metrics = ("loss", "accuracy", "macro_f1")
+
+    def learn_labels(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        return tuple(sorted({str(row["label"]) for row in rows}))
+
+    def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
+        if len(labels) < 2:
+            raise InvalidArgument(f"classification needs at least two labels, not {list(labels)}", field="labels")
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+        strange = sorted(key for key in report["missing_keys"] if not set(key.split(".")) & set(HEAD_PARTS))
+        if strange:
+            raise InvalidArgument(f"base model {folder.name} lacks weights such as {strange[0]}", field="base")
+        loaded: PreTrainedModel = model
+        return loaded
+
+    def encode(
+        self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], labels: tuple[str, ...], max_length: int
+    ) -> Encoded:
+        index = {label: position for position, label in enumerate(labels)}
+        for row in rows:
+            if row["label"] not in index:
+                raise InvalidArgument(
+                    f"row {row['row_id']} has label {row['label']!r}, which is not one of {list(labels)}",
+                    row_id=row["row_id"],
+                )
+        ids, truncated = encode_texts(tokenizer, [row["text"] for row in rows], max_length)
+        examples = [
+            Example(row["row_id"], tokens, [index[row["label"]]], 1) for row, tokens in zip(rows, ids, strict=True)
+        ]
+        return Encoded(examples, truncated)
+
+    def collate(self, examples: Sequence[Example], pad_id: int) -> Batch:
+        ids = [example.ids for example in examples]
+        targets = torch.tensor([example.targets[0] for example in examples])
+        return {"input_ids": pad(ids, pad_id), "attention_mask": mask_of(ids), "targets": targets}
+
+    def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
+        return functional.cross_entropy(
+            logits_of(model, batch), batch["targets"], label_smoothing=smoothing, reduction="sum"
+        )
+
+    @torch.inference_mode()
+    def score(
+        self, model: PreTrainedModel, examples: Sequence[Example], pad_id: int, batch_size: int
+    ) -> dict[str, float]:
+        total = 0.0
+        truth = torch.tensor([example.targets[0] for example in examples])
+        guess = torch.empty_like(truth)
+        for indices in by_length([len(example.ids) for example in examples], batch_size):
+            batch = self.collate([examples[index] for index in indices], pad_id)
+            logits = logits_of(model, {name: value.to(model.device) for name, value in batch.items()}).cpu()
+            total += float(functional.cross_entropy(logits, batch["targets"], reduction="sum"))
+            guess[indices] = logits.argmax(-1)
+        accuracy = float((guess == truth).float().mean())
+        return {"loss": total / len(examples), "accuracy": accuracy, "macro_f1": macro_f1(truth, guess)}
+
+
+def logits_of(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Float32 logits, rows x labels."""
+    logits: Tensor = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return logits.float()
+
+
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
+) -> tuple[list[list[int]], int]:
+    """Token ids of each text, cut on the right, and how many were cut."""
+    if not texts:
+        return [], 0
+    ids: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
+    long = [index for index, tokens in enumerate(ids) if len(tokens) > max_length]
+    for index in long:
+        ids[index] = tokenizer(texts[index], truncation=True, max_length=max_length)["input_ids"]
+    return ids, len(long)
+
+
+def macro_f1(truth: Tensor, guess: Tensor) -> float:
+    """Mean F1 over the labels that occur in `truth` or `guess` (both int64, one entry a row)."""
+    scores = []
+    for label in torch.unique(torch.cat([truth, guess])):
+        hits = int(((truth == label) & (guess == label)).sum())
+        scores.append(2 * hits / int((truth == label).sum() + (guess == label).sum()))
+    return sum(scores) / len(scores)

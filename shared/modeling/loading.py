@@ -1,0 +1,103 @@
+"""Model folders and base models into memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from shared.errors import DataCorrupted, FailedPrecondition, InvalidArgument
+from shared.modeling.bases import BaseModel
+from shared.modeling.card import ModelCard
+from shared.modeling.digests import adapter_digest, base_digest, weights_digest
+from shared.modeling.kinds import find_kind
+from shared.modeling.methods import find_method
+from shared.modeling.methods.lora import attach
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode, ready to predict."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    card: ModelCard
+
+
+def load_model(
+    folder: Path, *, base: Path | None = None, device: str = "cpu", dtype: str = "float32", merge: bool = True
+) -> LoadedModel:
+    """Load what a run wrote. An adapter needs its `base` folder and is merged into it unless told otherwise.
+
+    Raises DataCorrupted when weights, adapter or base do not have the digests on the card.
+    """
+    card = ModelCard.read(folder)
+    kind = find_kind(card.kind)
+    if find_method(card.method).adapter:
+        model = attach(kind.load(_checked_base(folder, card, base), card.labels), folder, merge)
+    else:
+        _expect(weights_digest(folder), card.weights_digest, f"weights of {folder.name}")
+        model = kind.load(folder, card.labels)
+    return LoadedModel(_ready(model, device, dtype), load_tokenizer(folder), card)
+
+
+def load_base(
+    base: BaseModel, kind: str, *, max_length: int = 1024, device: str = "cpu", dtype: str = "float32"
+) -> LoadedModel:
+    """Load a base model as it is, for a kind that needs no new head; its card's method and run are empty."""
+    if find_kind(kind).name == "classification":
+        raise FailedPrecondition(f"base model {base.name} has no head for kind {kind!r} before it is trained")
+    card = ModelCard(
+        kind=kind,
+        method="",
+        labels=(),
+        base=base.name,
+        base_digest=base.digest,
+        max_length=max_length,
+        weights_digest=weights_digest(base.path),
+        adapter_digest="",
+        run="",
+        dataset_digest="",
+        precision="",
+    )
+    model = find_kind(kind).load(base.path, ())
+    return LoadedModel(_ready(model, device, dtype), load_tokenizer(base.path), card)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer; one without a pad token pads with EOS (masks are made from lengths)."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def cast_parameters(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Change the dtype of the parameters; buffers (rotary frequencies) keep their precision."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
+def _ready(model: PreTrainedModel, device: str, dtype: str) -> PreTrainedModel:
+    if dtype not in DTYPES:
+        raise InvalidArgument(f"dtype: {dtype!r} is unknown; known: {', '.join(DTYPES)}", field="dtype")
+    cast_parameters(model, DTYPES[dtype])
+    model.requires_grad_(False)
+    module: torch.nn.Module = model.train(False)
+    module.to(torch.device(device))
+    return model
+
+
+def _checked_base(folder: Path, card: ModelCard, base: Path | None) -> Path:
+    if base is None:
+        raise InvalidArgument(f"model {folder.name} is an adapter: it needs its base model {card.base}", field="base")
+    _expect(adapter_digest(folder), card.adapter_digest, f"adapter of {folder.name}")
+    _expect(base_digest(base), card.base_digest, f"base model {base.name} of adapter {folder.name}")
+    return base
+
+
+def _expect(found: str, wanted: str, what: str) -> None:
+    if found != wanted:
+        raise DataCorrupted(f"{what}: digest is {found[:12]}, the card says {wanted[:12]}")
