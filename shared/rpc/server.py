@@ -28,7 +28,7 @@ SERVER_OPTIONS = (
 log = get_logger(__name__)
 
 
-class ErrorInterceptor(grpc.ServerInterceptor[Any, Any]):
+class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
     """Turns our errors into status with details, and anything else into INTERNAL without its text."""
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
@@ -90,7 +90,7 @@ class Server:
     """A gRPC server with health and reflection. `address` is known once it is built."""
 
     def __init__(
-        self, listen: str, *, threads: int = 16, interceptors: Sequence[grpc.ServerInterceptor[Any, Any]] = ()
+        self, listen: str, *, threads: int = 16, interceptors: Sequence["grpc.ServerInterceptor[Any, Any]"] = ()
     ) -> None:
         host, _ = parse_address(listen, "FLYWHEEL_LISTEN")
         pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
