@@ -1,0 +1,1 @@
+"""Queries and changes that several services share, one file an aggregate."""
