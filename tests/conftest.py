@@ -1,0 +1,10 @@
+"""What every test may use: the fixtures of tests.support.servers, and bounded threads."""
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+pytest_plugins = ["tests.support.servers"]

