@@ -1,0 +1,114 @@
+"""What the inference service answers. Times are seconds."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where an answer came from."""
+
+    model: str
+    version: int
+    """0 when the untouched base model answered."""
+    weights_digest: str
+    adapter_digest: str
+    run: str
+    dataset_version: int
+    report: str
+    engine: str
+
+
+@dataclass(frozen=True)
+class Timings:
+    queue: float
+    compute: float
+    total: float
+    first_token: float | None
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Labels of one text, best first."""
+
+    labels: tuple[LabelScore, ...]
+
+    @property
+    def best(self) -> LabelScore:
+        return self.labels[0]
+
+
+@dataclass(frozen=True)
+class ClassifyAnswer:
+    """One result a text, in the order of the texts."""
+
+    results: tuple[Classification, ...]
+    lineage: Lineage
+    timings: Timings
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The request has a place in the queue."""
+
+    request_id: str
+    lineage: Lineage
+    queue_position: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Text as it is made."""
+
+    text: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Usage:
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How an answer ended: eos, stop, length, cancelled, deadline or error."""
+
+    reason: str
+    usage: Usage
+    timings: Timings
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where an earlier answer came from."""
+
+    request_id: str
+    method: str
+    lineage: Lineage
+    timings: Timings
+    created_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A version that an inference server holds."""
+
+    server: str
+    model: str
+    version: int
+    aliases: tuple[str, ...]
+    state: str
+    error: str
+    swap: float | None
+    """From the alias move seen to the first request it could answer."""
+    ready_at: datetime | None
+    lineage: Lineage

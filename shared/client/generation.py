@@ -1,0 +1,80 @@
+"""An answer that is streamed as it is made."""
+
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from shared.client.answers import Accepted, Chunk, Finished
+from shared.client.connection import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Connection
+from shared.client.reading import read
+from shared.errors import Unavailable
+
+
+class Generation:
+    """Iterate over it for the chunks. `accepted` is there with the first chunk, `finished` after the last.
+
+    A stream that is cut before its first chunk is asked for again; a later cut raises, because the text
+    that was seen can't be taken back.
+    """
+
+    def __init__(self, connection: Connection, start: Callable[[], Any]) -> None:
+        self._connection = connection
+        self._start = start
+        self._call: Any = None
+        self._chunks = self._read()
+        self.accepted: Accepted | None = None
+        self.finished: Finished | None = None
+        self.text = ""
+        """All that came so far."""
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self._chunks
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def read_all(self) -> str:
+        """Waits for the end and returns the whole text."""
+        for _ in self:
+            pass
+        return self.text
+
+    def cancel(self) -> None:
+        """Tells the server to stop; without effect once it has ended."""
+        if self._call is not None:
+            self._call.cancel()
+
+    def _read(self) -> Iterator[Chunk]:
+        give_up = time.monotonic() + self._connection.patience
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                yield from self._read_once()
+                return
+            except Unavailable:
+                if self.text or time.monotonic() + pause > give_up:
+                    raise
+                time.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _read_once(self) -> Iterator[Chunk]:
+        with self._connection.errors():
+            self._call = self._start()
+            try:
+                for event in self._call:
+                    kind = event.WhichOneof("event")
+                    if kind == "accepted":
+                        self.accepted = read(Accepted, event.accepted)
+                    elif kind == "chunk":
+                        self.text += event.chunk.text
+                        yield read(Chunk, event.chunk)
+                    elif kind == "finished":
+                        self.finished = read(Finished, event.finished)
+            finally:
+                self._call.cancel()
