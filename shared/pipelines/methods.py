@@ -48,18 +48,27 @@ METHODS: dict[tuple[str, str], MethodConfig] = {
 }
 
 
-def resolve_method(kind: str, given: Mapping[str, Any]) -> MethodConfig:
-    """The method of a pipeline: the tested defaults of (kind, method), with the given keys over them.
+def complete_method(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a method: the tested defaults of (kind, method), with the given ones over them, unchecked.
 
-    Raises ValueError (pydantic's ValidationError for a single bad value) when the kind has no such method, a
-    key is unknown or out of range, or a key would silently have no effect.
+    Raises ValueError when the kind has no such method, or a given key would silently have no effect.
     """
     name = given.get("name", "full")
     defaults = METHODS.get((kind, str(name)))
     if defaults is None:
         known = ", ".join(method for of, method in METHODS if of == kind)
         raise ValueError(f"method.name: {name!r} is no method for kind {kind!r}; known: {known or 'none'}")
-    idle = [key for key in LORA_KEYS if key in given]
-    if name != "lora" and idle:
-        raise ValueError(f"method.{idle[0]}: has an effect only with method lora, not {name}")
-    return MethodConfig.model_validate({**defaults.model_dump(), **given})
+    if name != "lora":
+        for key in LORA_KEYS:
+            if given.get(key, getattr(defaults, key)) != getattr(defaults, key):
+                raise ValueError(f"method.{key}: has an effect only with method lora, not {name}")
+    return {**defaults.model_dump(), **given}
+
+
+def resolve_method(kind: str, given: Mapping[str, Any]) -> MethodConfig:
+    """The method of a pipeline, complete and checked.
+
+    Raises ValueError as `complete_method` does, and pydantic's ValidationError (a ValueError too) when a key is
+    unknown or out of range.
+    """
+    return MethodConfig.model_validate(complete_method(kind, given))

@@ -1,0 +1,140 @@
+"""The pipeline file: what it may say, with defaults. Torch-free; reading YAML is shared.pipelines.reading.
+
+`PipelineSpec` is what every service works from; it is stored as JSON with its defaults filled in, so that
+a later change of a default changes no running pipeline.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from shared.pipelines.methods import MethodConfig, complete_method
+from shared.pipelines.metrics import METRICS, PRIMARY
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+UNITS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _seconds(value: Any) -> Any:
+    match = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    return float(match[1]) * UNITS[match[2]] if match else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Splits(Part):
+    """Shares of rows; the rest is trained on. A row's side is fixed by its content."""
+
+    validation: float = Field(0.1, ge=0, lt=1, description="Share of rows that steer training.")
+    test: float = Field(0.15, gt=0, lt=1, description="Share of rows that judge; never trained on.")
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train_on(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together leave no rows to train on")
+        return self
+
+
+class Data(Part):
+    fields: dict[str, str] = Field(
+        default_factory=dict, description="Our field: the product's field; dots reach inside, as in tweet.body."
+    )
+    splits: Splits = Field(default_factory=Splits, description="How rows are divided.")
+
+
+class Trigger(Part):
+    new_rows: int | None = Field(1000, ge=1, description="Rows since the last job's dataset version that start a job.")
+    cooldown: Seconds = Field(30, ge=0, description="Time between two jobs: seconds, or 30s, 5m, 2h, 1d.")
+
+
+class Comparison(Part):
+    """Non-inferiority on the same test rows, by paired bootstrap."""
+
+    metric: str = Field(description="Metric to compare.")
+    margin: float = Field(0.0, ge=0, description="How much worse is still accepted.")
+    confidence: float = Field(0.95, ge=0.5, lt=1, description="Confidence that it is not worse than that.")
+
+
+class Gate(Part):
+    floors: dict[str, float] = Field(default_factory=dict, description="Metric: least value that passes.")
+    ceilings: dict[str, float] = Field(default_factory=dict, description="Metric: greatest value that passes.")
+    champion: Comparison | None = Field(None, description="Against the champion; by default the kind's first metric.")
+    base: Comparison | None = Field(None, description="Against the untouched base model, where it can answer.")
+    hold_batches: bool = Field(True, description="Hold the new batches of a version that is worse than the champion.")
+
+
+class Rollout(Part):
+    automatic: bool = Field(True, description="A blessed version becomes champion without a person.")
+
+
+class Budget(Part):
+    seconds: Seconds = Field(1800, gt=0, description="A run that takes longer is stopped and fails.")
+
+
+class PipelineSpec(Part):
+    """The declared loop of one model."""
+
+    name: str = Field(description="Name of the pipeline, its model and its dataset: a-z, 0-9 and -.")
+    kind: Literal["classification", "chat"] = Field(description="What the model does: classification or chat.")
+    labels: list[str] | None = Field(None, description="Labels of a classification; learnt from the data when absent.")
+    base: str = Field(description="Base model: a folder, an installed package, a hub id, or model:NAME@champion.")
+    method: MethodConfig = Field(
+        default_factory=dict, validate_default=True, description="How the weights are adapted."
+    )
+    data: Data = Field(default_factory=Data, description="Where a row's fields are, and how rows are divided.")
+    trigger: Trigger = Field(default_factory=Trigger, description="What starts a job.")
+    gate: Gate = Field(default_factory=Gate, description="What a version must show before it may be champion.")
+    rollout: Rollout = Field(default_factory=Rollout, description="How a blessed version goes into service.")
+    budget: Budget = Field(default_factory=Budget, description="What a run may cost.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of data order, head and dropout.")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError("must start with a letter and hold only a-z, 0-9 and -, at most 63 of them")
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _two_labels_or_more(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and (len(set(value)) < 2 or len(set(value)) < len(value) or not all(value)):
+            raise ValueError("needs at least two labels, none empty, none twice")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_the_kinds_defaults(cls, given: Any) -> Any:
+        """The method's and the gate's defaults depend on the kind."""
+        kind = given.get("kind") if isinstance(given, dict) else None
+        if kind not in METRICS:
+            return given
+        filled = dict(given)
+        method = given.get("method") or {}
+        if isinstance(method, dict):
+            filled["method"] = complete_method(kind, method)
+        gate = given.get("gate") or {}
+        if isinstance(gate, dict):
+            filled["gate"] = {"champion": {"metric": PRIMARY[kind], "margin": 0.01}, **gate}
+        return filled
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.labels is not None and self.kind != "classification":
+            raise ValueError(f"labels: only a classification has labels, not kind {self.kind}")
+        known = METRICS[self.kind]
+        gate = self.gate
+        named = [("floors", name) for name in gate.floors] + [("ceilings", name) for name in gate.ceilings]
+        named += [("champion", gate.champion.metric)] if gate.champion else []
+        named += [("base", gate.base.metric)] if gate.base else []
+        for key, metric in named:
+            if metric not in known:
+                raise ValueError(f"gate.{key}: kind {self.kind} has no metric {metric!r}; it has {', '.join(known)}")
+        return self

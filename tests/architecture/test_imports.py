@@ -1,0 +1,93 @@
+"""The import rules of ARCHITECTURE.md, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GENERATED = ROOT / "shared/contracts/generated"
+SERVICES = ("ingestion", "finetuning", "evaluation", "inference", "control")
+TORCH = {"torch", "transformers", "peft", "accelerate"}
+SOURCES = [
+    path
+    for folder in ("shared", "services")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if GENERATED not in path.parents
+]
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write imports in full"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def offences(forbidden: object, allowed: tuple[str, ...]) -> list[str]:
+    """Where a module for which `forbidden(name)` is true is imported outside the allowed paths."""
+    assert callable(forbidden)
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in SOURCES
+        if not str(path.relative_to(ROOT)).startswith(allowed)
+        for line, name in imports(path)
+        if forbidden(name)
+    ]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_never_imports_another(service: str) -> None:
+    others = tuple(f"services.{other}" for other in SERVICES if other != service)
+    everything_else = tuple(f"services/{other}/" for other in SERVICES if other != service)
+    assert offences(lambda name: name.startswith(others), ("shared/", *everything_else)) == []
+
+
+def test_shared_never_imports_services() -> None:
+    assert offences(lambda name: name.split(".")[0] == "services", ("services/",)) == []
+
+
+def test_torch_stays_where_models_live() -> None:
+    allowed = ("shared/modeling/", "services/finetuning/training/", "services/evaluation/", "services/inference/")
+    assert offences(lambda name: name.split(".")[0] in TORCH, allowed) == []
+
+
+def test_modeling_is_imported_only_where_torch_may_be() -> None:
+    allowed = ("shared/modeling/", "services/finetuning/training/", "services/evaluation/", "services/inference/")
+    assert offences(lambda name: name.startswith("shared.modeling"), allowed) == []
+
+
+def test_celery_is_touched_in_one_place() -> None:
+    assert offences(lambda name: name.split(".")[0] in {"celery", "kombu"}, ("shared/messaging/",)) == []
+
+
+def test_redis_clients_are_opened_in_two_places() -> None:
+    allowed = ("shared/messaging/", "shared/storage/", "shared/embedded/valkey.py")
+    assert offences(lambda name: name.split(".")[0] in {"redis", "valkey"}, allowed) == []
+
+
+def test_protobuf_is_converted_at_the_door() -> None:
+    doors = tuple(f"services/{service}/{name}.py" for service in SERVICES for name in ("servicer", "convert"))
+    allowed = ("shared/contracts/", "shared/rpc/", "shared/client/", *doors)
+    assert offences(lambda name: "_pb2" in name, allowed) == []
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        if path != ROOT / "shared/config.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and f"{node.value.id}.{node.attr}" in {"os.environ", "os.getenv", "os.putenv"}
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_entry_point_is_at_most_25_lines(service: str) -> None:
+    assert len((ROOT / "services" / service / "__main__.py").read_text().splitlines()) <= 25
