@@ -1,0 +1,88 @@
+"""Declaring, changing and deleting pipelines. A pipeline that has data keeps what its data depends on."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.control import audit
+from shared.errors import FailedPrecondition, InvalidArgument
+from shared.pipelines.bases import base_exists
+from shared.pipelines.schema import PipelineSpec
+from shared.storage.database import clock
+from shared.storage.repositories import jobs, pipelines, status
+from shared.storage.tables import Batch, Job, Pipeline
+
+
+def apply(session: Session, wanted: PipelineSpec, *, dry_run: bool = False) -> tuple[Pipeline, bool]:
+    """Declares or changes a pipeline. Returns it, and whether anything changed, or would.
+
+    Raises InvalidArgument for a base model that is nowhere, FailedPrecondition for a change that the data forbids.
+    """
+    missing = base_exists(wanted.base)
+    if missing is not None:
+        raise InvalidArgument(f"base: {missing}", field="base")
+    found = pipelines.lock(session, wanted.name)
+    if found is not None and _has_data(session, wanted.name):
+        _check_change(session, PipelineSpec.model_validate(found.spec), wanted)
+    if dry_run:
+        return _preview(session, found, wanted)
+    row, changed = pipelines.save(session, wanted)
+    if changed:
+        audit.record(session, "apply_pipeline", row.name, revision=row.revision)
+    return row, changed
+
+
+def delete(session: Session, name: str) -> Pipeline:
+    """Stops a pipeline: it takes no more rows and starts no more jobs; its active jobs are cancelled.
+
+    Raises NotFound.
+    """
+    pipelines.lock(session, name)
+    row = pipelines.get(session, name)
+    row.deleted_at = row.updated_at = clock(session)
+    going = select(Job.id).where(Job.pipeline == name, Job.state.in_((*status.ACTIVE, "paused")))
+    for id in session.scalars(going).all():
+        jobs.want(session, id, "cancel")
+    audit.record(session, "delete_pipeline", name, revision=row.revision)
+    return row
+
+
+def _preview(session: Session, found: Pipeline | None, wanted: PipelineSpec) -> tuple[Pipeline, bool]:
+    fields, now = wanted.model_dump(mode="json"), clock(session)
+    if found is None:
+        return Pipeline(name=wanted.name, revision=1, spec=fields, created_at=now, updated_at=now), True
+    if found.deleted_at is None and found.spec == fields:
+        return found, False
+    created = found.created_at
+    return Pipeline(
+        name=wanted.name, revision=found.revision + 1, spec=fields, created_at=created, updated_at=now
+    ), True
+
+
+def _has_data(session: Session, name: str) -> bool:
+    return session.scalars(select(Batch.id).where(Batch.pipeline == name, Batch.accepted > 0)).first() is not None
+
+
+def _check_change(session: Session, present: PipelineSpec, wanted: PipelineSpec) -> None:
+    name = present.name
+    if wanted.kind != present.kind:
+        raise FailedPrecondition(
+            f"pipeline {name!r} has rows of kind {present.kind}; declare another pipeline for {wanted.kind}",
+            field="kind",
+        )
+    if wanted.data.splits != present.data.splits:
+        raise FailedPrecondition(
+            f"pipeline {name!r} has rows already, and a row never changes sides: its splits stay as they are",
+            field="data.splits",
+        )
+    gone = [label for label in _labels_in_use(session, present) if label not in (wanted.labels or [label])]
+    if gone:
+        raise FailedPrecondition(
+            f"pipeline {name!r} has rows labelled {', '.join(gone)}: labels can be added, not taken away",
+            field="labels",
+        )
+
+
+def _labels_in_use(session: Session, present: PipelineSpec) -> list[str]:
+    newest = status.newest_sealed(session, present.name)
+    learnt = sorted(newest.statistics.get("labels", {})) if newest else []
+    return present.labels or learnt

@@ -1,0 +1,68 @@
+"""The leader's work: parts that run each in its own time, and only while this process leads."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event, Thread
+
+from services.control.leadership import Leadership, Term
+from shared.errors import FlywheelError, LeaseLost
+from shared.telemetry.logs import get_logger
+
+JOIN_SECONDS = 5.0
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """`run` is called every `seconds` with the present term; `stand_down` when leading ends."""
+
+    name: str
+    seconds: float
+    run: Callable[[Term], None]
+    stand_down: Callable[[], None] = lambda: None
+
+
+class LeaderLoop:
+    """One thread that holds the lease and one for each part, so that a part that hangs or fails stops no other."""
+
+    def __init__(self, leadership: Leadership, parts: Sequence[Part]) -> None:
+        self._stop = Event()
+        self._leadership = leadership
+        self._parts = [Thread(target=self._follow, args=(part,), name=part.name, daemon=True) for part in parts]
+        self._lease = Thread(target=leadership.run, args=(self._stop,), name="leadership", daemon=True)
+
+    def start(self) -> None:
+        for thread in (self._lease, *self._parts):
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends the parts and gives the lease back, so that a standby takes over at once."""
+        self._stop.set()
+        for thread in (*self._parts, self._lease):
+            thread.join(JOIN_SECONDS)
+
+    def _follow(self, part: Part) -> None:
+        led = False
+        while not self._stop.is_set():
+            term = self._leadership.term
+            if term is not None:
+                run_once(part, term)
+            elif led:
+                part.stand_down()
+            led = term is not None
+            self._stop.wait(part.seconds)
+
+
+def run_once(part: Part, term: Term) -> bool:
+    """Runs a part; whatever it raises is logged. True when it came through."""
+    try:
+        part.run(term)
+    except LeaseLost as error:
+        log.info("stopped leading in the middle", part=part.name, error=error.message)
+    except FlywheelError as error:
+        log.warning("part of the leader's loop failed", part=part.name, error=error.message)
+    except Exception:
+        log.exception("part of the leader's loop failed", part=part.name)
+    else:
+        return True
+    return False

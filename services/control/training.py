@@ -1,0 +1,113 @@
+"""Jobs as operators see them: started by hand, steered, listed with the progress of their newest run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from services.control import audit, triggers
+from shared.errors import FailedPrecondition, NotFound
+from shared.storage.repositories import jobs, pipelines, status
+from shared.storage.repositories.jobs import Wanted
+from shared.storage.tables import Checkpoint, DatasetVersion, Job, Run
+
+MANUAL = "manual"
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job and its newest run; None before the first."""
+
+    job: Job
+    run: Run | None
+
+
+def create(
+    session: Session, pipeline: str, dataset_version: int, idempotency_key: str, *, device: str, max_attempts: int
+) -> JobView:
+    """Starts training by hand; the same key gives the same job. 0 stands for the newest sealed dataset version.
+
+    Raises NotFound, or FailedPrecondition when there is no sealed version to train on.
+    """
+    pipelines.lock(session, pipeline)
+    row = pipelines.get(session, pipeline)
+    key = f"{MANUAL}:{pipeline}:{idempotency_key}" if idempotency_key else None
+    made = key and session.scalars(select(Job).where(Job.idempotency_key == key)).one_or_none()
+    if made:
+        return view(session, made)
+    dataset = _dataset(session, pipeline, dataset_version)
+    job = jobs.create(
+        session,
+        pipeline=pipeline,
+        dataset_version=dataset.version,
+        spec=row.spec,
+        trigger=MANUAL,
+        device=device,
+        max_attempts=max_attempts,
+        idempotency_key=key,
+    )
+    decision = triggers.Decision("start", "an operator asked for it")
+    triggers.record(session, pipeline, dataset.version, MANUAL, decision, job)
+    audit.record(session, "create_job", job.id, pipeline=pipeline, dataset_version=dataset.version)
+    return JobView(job, None)
+
+
+def steer(session: Session, job_id: str, wanted: Wanted) -> JobView:
+    """Cancels, pauses or resumes a job. Raises NotFound, or FailedPrecondition when it has ended."""
+    job = jobs.want(session, job_id, wanted)
+    audit.record(session, {"cancel": "cancel_job", "pause": "pause_job", "run": "resume_job"}[wanted], job_id)
+    return view(session, job)
+
+
+def get(session: Session, job_id: str) -> JobView:
+    """Raises NotFound."""
+    return view(session, jobs.get(session, job_id))
+
+
+def view(session: Session, job: Job) -> JobView:
+    return _views(session, [job])[0]
+
+
+def page(session: Session, pipeline: str, limit: int, offset: int) -> list[JobView]:
+    """Jobs of a pipeline, or of all when it is empty, newest first."""
+    query = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit).offset(offset)
+    if pipeline:
+        query = query.where(Job.pipeline == pipeline)
+    return _views(session, session.scalars(query).all())
+
+
+def runs(session: Session, job_id: str) -> list[Run]:
+    """Attempts at a job, oldest first. Raises NotFound."""
+    jobs.get(session, job_id)
+    return list(session.scalars(select(Run).where(Run.job == job_id).order_by(Run.attempt)))
+
+
+def checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
+    """Checkpoints of a job, oldest first. Raises NotFound."""
+    jobs.get(session, job_id)
+    return list(session.scalars(select(Checkpoint).where(Checkpoint.job == job_id).order_by(Checkpoint.id)))
+
+
+def _views(session: Session, found: Sequence[Job]) -> list[JobView]:
+    ids = [job.id for job in found]
+    newest = (
+        select(Run.job, func.max(Run.attempt).label("attempt")).where(Run.job.in_(ids)).group_by(Run.job).subquery()
+    )
+    query = select(Run).join(newest, (Run.job == newest.c.job) & (Run.attempt == newest.c.attempt))
+    by_job = {run.job: run for run in session.scalars(query)}
+    return [JobView(job, by_job.get(job.id)) for job in found]
+
+
+def _dataset(session: Session, pipeline: str, version: int) -> DatasetVersion:
+    if version == 0:
+        newest = status.newest_sealed(session, pipeline)
+        if newest is None:
+            raise FailedPrecondition(f"pipeline {pipeline!r} has no sealed dataset version yet", pipeline=pipeline)
+        return newest
+    dataset = session.get(DatasetVersion, (pipeline, version))
+    if dataset is None:
+        raise NotFound(f"pipeline {pipeline!r} has no dataset version {version}", pipeline=pipeline)
+    if dataset.state != "sealed":
+        raise FailedPrecondition(f"dataset version {version} of {pipeline!r} is {dataset.state}, not sealed")
+    return dataset

@@ -1,0 +1,64 @@
+"""From an answer, or a model version, back to the batches that its rows came in."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.errors import NotFound
+from shared.storage.repositories import models
+from shared.storage.tables import (
+    Answer,
+    Batch,
+    DatasetVersion,
+    DatasetVersionBatch,
+    Job,
+    ModelVersion,
+    Report,
+    Run,
+)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What made a model version. All but the names is None when the untouched base model answered."""
+
+    model: str
+    request_id: str = ""
+    version: ModelVersion | None = None
+    run: Run | None = None
+    job: Job | None = None
+    dataset: DatasetVersion | None = None
+    batches: tuple[Batch, ...] = ()
+    report: Report | None = None
+
+
+def of_answer(session: Session, request_id: str) -> Lineage:
+    """Lineage of an answer that was given in the last day. Raises NotFound."""
+    answer = session.get(Answer, request_id)
+    if answer is None:
+        raise NotFound(f"no answer to request {request_id!r}; answers are kept for a day", request_id=request_id)
+    if answer.version == 0:
+        return Lineage(answer.model, request_id)
+    return of_version(session, answer.model, answer.version, request_id)
+
+
+def of_version(session: Session, model: str, version: int = 0, request_id: str = "") -> Lineage:
+    """Lineage of a model version; 0 stands for the champion. Raises NotFound."""
+    row = models.get_version(session, model, version)
+    return Lineage(
+        model=model,
+        request_id=request_id,
+        version=row,
+        run=session.get(Run, row.run),
+        job=session.get(Job, row.job),
+        dataset=session.get(DatasetVersion, (model, row.dataset_version)),
+        batches=tuple(_batches(session, model, row.dataset_version)),
+        report=models.newest_report(session, model, row.version),
+    )
+
+
+def _batches(session: Session, pipeline: str, version: int) -> list[Batch]:
+    held = (DatasetVersionBatch.pipeline == pipeline) & (DatasetVersionBatch.version == version)
+    joined = select(Batch).join(DatasetVersionBatch, DatasetVersionBatch.batch == Batch.id)
+    return list(session.scalars(joined.where(held).order_by(Batch.created_at, Batch.id)))
