@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from services.inference.engine.compute import ComputeThread
 from services.inference.engine.interface import Load
 from shared.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 
 SHORTEST_BUCKET = 16
 Row = list[float]
-Compute = Callable[[Sequence[Sequence[int]]], Sequence[Row]]
+Encode = Callable[[Sequence[Sequence[int]]], Sequence[Row]]
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,10 @@ class Ticket:
 
 
 class Batcher:
-    """One computing thread over buckets by length: up to 16 tokens, 32, 64, ..."""
+    """One thread over buckets by length: up to 16 tokens, 32, 64, ..."""
 
-    def __init__(self, compute: Compute, limits: BatchLimits) -> None:
+    def __init__(self, encode: Encode, limits: BatchLimits, compute: ComputeThread) -> None:
+        self._encode = encode
         self._compute = compute
         self._limits = limits
         self._buckets: dict[int, list[_Item]] = {}
@@ -171,7 +173,7 @@ class Batcher:
         for item in alive:
             item.started = now
         try:
-            rows = self._compute([item.tokens for item in alive])
+            rows = self._compute.run(lambda: self._encode([item.tokens for item in alive]))
         except Exception as error:
             for item in alive:
                 item.future.set_exception(error)

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-import structlog
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from services.inference.engine.compute import ComputeThread
 from services.inference.engine.forward import Forward
 from services.inference.engine.interface import FinishReason, GenerationRequest, Load, Stream
 from services.inference.engine.sampling import sample
@@ -18,13 +18,14 @@ from services.inference.engine.scheduler import Limits, Scheduler
 from services.inference.engine.sequence import RequestSequence
 from services.inference.engine.step import Segment, Step
 from shared.errors import AlreadyExists, InvalidArgument, Unavailable
+from shared.telemetry.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 Plan = list[tuple[RequestSequence, Segment]]
 
 
 class TorchEngine:
-    """An engine in this process, computing in a thread of its own."""
+    """An engine in this process. Its thread waits for work; the shared compute thread does it."""
 
     name = "torch"
 
@@ -34,6 +35,7 @@ class TorchEngine:
         tokenizer: PreTrainedTokenizerBase,
         eos: frozenset[int],
         limits: Limits,
+        compute: ComputeThread,
         on_token: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         """`on_token` hears, for each token but the first, the seconds since the one before it."""
@@ -41,6 +43,7 @@ class TorchEngine:
         self._forward = forward
         self._tokenizer = tokenizer
         self._eos = eos
+        self._compute = compute
         self._on_token = on_token
         self._scheduler = Scheduler(limits, forward.cache)
         self._changed = threading.Condition()
@@ -107,10 +110,15 @@ class TorchEngine:
                 self._changed.wait_for(lambda: self._closing or not self._scheduler.empty)
                 if self._scheduler.empty:
                     return
-                self._end_interrupted()
-                plan = self._scheduler.plan()
-            if plan:
-                self._step(plan)
+            self._compute.run(self._step)
+
+    @torch.inference_mode()
+    def _step(self) -> None:
+        with self._changed:
+            self._end_interrupted()
+            plan = self._scheduler.plan()
+        if plan:
+            self._advance(plan)
 
     def _end_interrupted(self) -> None:
         now = time.monotonic()
@@ -119,11 +127,11 @@ class TorchEngine:
             if reason is not None:
                 self._end(sequence, reason)
 
-    def _step(self, plan: Plan) -> None:
+    def _advance(self, plan: Plan) -> None:
         try:
-            tokens = self._compute(plan)
+            tokens = self._next_tokens(plan)
         except Exception as error:
-            log.exception("engine_step_failed", requests=len(plan))
+            log.exception("engine step failed", requests=len(plan))
             with self._changed:
                 for sequence, _ in plan:
                     self._end(sequence, FinishReason.ERROR, f"the engine failed: {error}")
@@ -134,8 +142,7 @@ class TorchEngine:
             for sequence, token in tokens:
                 self._take(sequence, token)
 
-    @torch.inference_mode()
-    def _compute(self, plan: Plan) -> list[tuple[RequestSequence, int | None]]:
+    def _next_tokens(self, plan: Plan) -> list[tuple[RequestSequence, int | None]]:
         step = Step([segment for _, segment in plan], self._forward.cache, self._forward.query_heads)
         wanted = [sequence for sequence, segment in plan if segment.wanted]
         logits = self._forward(step)

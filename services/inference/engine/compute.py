@@ -1,0 +1,30 @@
+"""The one thread of this process that computes with torch.
+
+OpenMP keeps a pool of threads for every thread that computes. With more pools than processors they stop
+spinning and go to sleep between any two products: a decode step took 106 ms instead of 57 on two cores.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+
+class ComputeThread:
+    """Runs functions one after another; engines and batchers of all models share it."""
+
+    def __init__(self, threads: int = 0) -> None:
+        """`threads` is how many processors a computation uses; 0 leaves it to torch."""
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="compute")
+        self.run(lambda: torch.set_num_threads(threads or torch.get_num_threads()))
+
+    def run(self, function: Callable[[], Result]) -> Result:
+        """The function's result, computed there; raises what it raised."""
+        return self._executor.submit(function).result()
+
+    def close(self) -> None:
+        self._executor.shutdown()
+

@@ -1,0 +1,80 @@
+"""What the database says: pipelines, aliases, versions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from services.inference.models.lineage import BASE_VERSION, Key, Lineage, VersionRecord
+from shared.errors import NotFound
+from shared.storage.database import Database
+from shared.storage.repositories import models
+from shared.storage.tables import Alias, AliasMove, Pipeline
+
+
+@dataclass(frozen=True)
+class PointedAt:
+    """The version behind an alias, and when the alias was moved there (the database's clock)."""
+
+    version: int
+    moved_at: datetime
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Aliases as (model, alias) -> version; kind of every declared pipeline."""
+
+    aliases: Mapping[tuple[str, str], PointedAt]
+    kinds: Mapping[str, str]
+
+    @property
+    def known(self) -> list[str]:
+        return sorted({*self.kinds, *(model for model, _ in self.aliases)})
+
+
+class Catalogue:
+    """Reads the tables that control and finetuning write."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def snapshot(self) -> Snapshot:
+        with self._database.read() as session:
+            moved = select(Alias, AliasMove.created_at).join(AliasMove, AliasMove.id == Alias.move)
+            aliases = {
+                (row.model, row.alias): PointedAt(row.version, moved_at)
+                for row, moved_at in session.execute(moved)
+            }
+            declared = select(Pipeline.name, Pipeline.spec).where(Pipeline.deleted_at.is_(None))
+            kinds = {name: str(spec["kind"]) for name, spec in session.execute(declared)}
+        return Snapshot(aliases, kinds)
+
+    def record(self, key: Key) -> VersionRecord:
+        """Raises NotFound for a model or version that does not exist."""
+        return self._base(key.model) if key.version == BASE_VERSION else self._version(key)
+
+    def _version(self, key: Key) -> VersionRecord:
+        with self._database.read() as session:
+            row = models.get_version(session, key.model, key.version)
+            report = models.newest_report(session, key.model, key.version)
+            lineage = Lineage(
+                model=row.model,
+                version=row.version,
+                weights_digest=row.weights_digest,
+                adapter_digest=row.adapter_digest,
+                run=row.run,
+                dataset_version=row.dataset_version,
+                report=report.id if report else "",
+            )
+            return VersionRecord(key, row.kind, row.base, row.method, row.weights_uri, lineage)
+
+    def _base(self, model: str) -> VersionRecord:
+        with self._database.read() as session:
+            row = session.get(Pipeline, model)
+            if row is None or row.deleted_at is not None:
+                raise NotFound(f"there is no pipeline {model!r}", model=model)
+            key = Key(model, BASE_VERSION)
+            return VersionRecord(
+                key, row.spec["kind"], row.spec["base"], lineage=Lineage(model, BASE_VERSION)
+            )
