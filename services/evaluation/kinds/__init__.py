@@ -1,0 +1,15 @@
+"""Task kinds by name."""
+
+from services.evaluation.kinds.base import JudgedKind
+from services.evaluation.kinds.chat import JudgedChat
+from services.evaluation.kinds.classification import JudgedClassification
+from shared.errors import Unsupported
+
+KINDS: dict[str, JudgedKind] = {kind.name: kind for kind in (JudgedClassification(), JudgedChat())}
+
+
+def find_kind(name: str) -> JudgedKind:
+    """Raises Unsupported."""
+    if name not in KINDS:
+        raise Unsupported(f"kind {name!r} can't be judged; known: {', '.join(KINDS)}", kind=name)
+    return KINDS[name]

@@ -1,0 +1,68 @@
+"""The models that are judged together: the candidate, the champion and the untouched base."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from shared.config import Settings
+from shared.modeling.bases import resolve_base
+from shared.modeling.digests import weights_digest
+from shared.modeling.loading import LoadedModel, load_base, load_model
+from shared.modeling.methods import find_method
+from shared.storage.artifacts import Artifacts
+from shared.storage.tables import ModelVersion
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under judgement; its weights are read only by `load`."""
+
+    digests: tuple[str, ...]
+    """Of weights and adapter, and in which precision: equal digests, equal outputs."""
+    load: Callable[[], LoadedModel]
+
+
+class Subjects:
+    """Makes subjects of model versions, for one device."""
+
+    def __init__(self, settings: Settings, artifacts: Artifacts) -> None:
+        self._artifacts = artifacts
+        self._bases = settings.cache_folder / "bases"
+        self.device = choose_device(settings.device)
+
+    def version(self, row: ModelVersion, half_precision: bool) -> Subject:
+        dtype = self._dtype(half_precision)
+
+        def load() -> LoadedModel:
+            folder = self._artifacts.fetch_folder(row.weights_uri)
+            base = resolve_base(row.base, self._bases).path if find_method(row.method).adapter else None
+            return load_model(folder, base=base, device=self.device, dtype=dtype)
+
+        return Subject((row.weights_digest, row.adapter_digest, dtype), load)
+
+    def base(self, row: ModelVersion, max_length: int, half_precision: bool) -> Subject:
+        """The base model that a version was made from. Raises NotFound or Unavailable."""
+        dtype = self._dtype(half_precision)
+        base = resolve_base(row.base, self._bases)
+
+        def load() -> LoadedModel:
+            return load_base(base, row.kind, max_length=max_length, device=self.device, dtype=dtype)
+
+        return Subject((weights_digest(base.path), "", dtype, str(max_length)), load)
+
+    def _dtype(self, half_precision: bool) -> str:
+        return "bfloat16" if half_precision and _fast_at_bfloat16(self.device) else "float32"
+
+
+def choose_device(wanted: str) -> str:
+    """`cpu` or `cuda` for a setting that may say `auto`."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _fast_at_bfloat16(device: str) -> bool:
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
