@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(15, gt=0, description="a worker silent for this long has lost its run")
     visibility_seconds: int = Field(300, gt=0, description="the broker delivers an unrenewed message again after this")
     redelivery_seconds: float = Field(60, gt=0, description="an unfinished message is published again after this")
+    stall_seconds: float = Field(900, gt=0, description="a training process silent for this long is stopped")
     checkpoint_seconds: float = Field(30, gt=0, description="time between two checkpoints of a run")
     max_attempts: int = Field(3, ge=1, description="attempts at a job, or at a message, before it is given up")
     max_row_bytes: int = Field(65_536, gt=0, description="a longer row goes to quarantine")

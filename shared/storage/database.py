@@ -45,6 +45,7 @@ class Database:
     def read(self) -> Iterator[Session]:
         with self._session() as session:
             yield session
+            session.expunge_all()  # what was read stays readable
             session.rollback()
 
     @contextmanager

@@ -23,7 +23,7 @@ JOB_STATES = _table(
     pausing="paused queued succeeded failed cancelled",
     paused="queued cancelled",
     succeeded="",
-    failed="",
+    failed="queued",
     cancelled="",
 )
 JOB_ENDED = frozenset({"succeeded", "failed", "cancelled"})

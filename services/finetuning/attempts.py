@@ -1,0 +1,158 @@
+"""One attempt at a job in the database: taken by compare-and-set, ended in one transaction, fenced throughout.
+
+Every function raises LeaseLost, having written nothing, when another worker holds the job by now.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.modeling.card import ModelCard
+from shared.storage import leases
+from shared.storage.database import Database, clock
+from shared.storage.ids import new_id
+from shared.storage.leases import Lease
+from shared.storage.repositories import evaluations, jobs, models
+from shared.storage.tables import Checkpoint, DeadLetter, Job, Run
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A job that this worker holds, and its run."""
+
+    lease: Lease
+    run: str
+    job: Job
+    """As it was when taken."""
+
+
+def take(database: Database, job_id: str, owner: str, lease_seconds: float, max_attempts: int) -> Attempt | None:
+    """Takes a queued job and begins a run; None when the job is busy, paused, over or unknown.
+
+    A job that failed is queued again when a person replayed its dead letter, with `max_attempts` more.
+    """
+    with database.write() as session:
+        _revive(session, job_id, max_attempts)
+        lease = leases.take(session, Job, job_id, owner, lease_seconds, ("queued",))
+        if lease is None:
+            return None
+        job = jobs.get(session, job_id, lock=True)
+        jobs.move(session, job, "running")
+        run = Run(
+            id=new_id("run"),
+            job=job_id,
+            attempt=lease.attempt,
+            fence=lease.fence,
+            state="running",
+            owner=owner,
+            started_at=clock(session),
+        )
+        session.add(run)
+        return Attempt(lease, run.id, job)
+
+
+@contextmanager
+def holding(database: Database, attempt: Attempt) -> Iterator[tuple[Session, Run]]:
+    """A write transaction in which the attempt is certainly ours."""
+    with database.write() as session:
+        leases.guard(session, attempt.lease)
+        yield session, session.get_one(Run, attempt.run)
+
+
+def succeed(database: Database, attempt: Attempt, uri: str, card: ModelCard, metrics: dict[str, float]) -> int | None:
+    """Records the model version that the run made and asks for its evaluation.
+
+    Returns the version's number; None when the job was cancelled at the last moment.
+    """
+    with holding(database, attempt) as (session, run):
+        job = jobs.get(session, attempt.job.id, lock=True)
+        if job.wanted == "cancel":
+            _put_down(session, job, run, 0)
+            return None
+        made = models.add_version(
+            session,
+            model=job.pipeline,
+            kind=card.kind,
+            method=card.method,
+            base=card.base,
+            base_digest=card.base_digest,
+            weights_uri=uri,
+            weights_digest=card.weights_digest,
+            adapter_digest=card.adapter_digest,
+            labels=list(card.labels),
+            job=job.id,
+            run=run.id,
+            dataset_version=job.dataset_version,
+            metrics=metrics,
+        )
+        evaluations.request(session, job.pipeline, made.version)
+        jobs.end_run(session, run, "succeeded")
+        job.model_version = made.version
+        _end(session, job, "succeeded", f"model version {made.version}")
+        _forget_checkpoints(session, job)
+        return made.version
+
+
+def stop(database: Database, attempt: Attempt, delay_seconds: float = 0) -> str:
+    """Ends a run that was asked to stop, or could not begin; the job goes where its owner wants.
+
+    Returns the job's state.
+    """
+    with holding(database, attempt) as (session, run):
+        job = jobs.get(session, attempt.job.id, lock=True)
+        _put_down(session, job, run, delay_seconds)
+        return job.state
+
+
+def fail(database: Database, attempt: Attempt, reason: str, *, final: bool, delay_seconds: float | None = None) -> str:
+    """Ends a run that failed; unless that is `final` the job is tried again. Returns the job's state."""
+    with holding(database, attempt) as (session, run):
+        job = jobs.get(session, attempt.job.id, lock=True)
+        jobs.end_run(session, run, "failed", reason)
+        session.flush()
+        if final:
+            _end(session, job, "failed", reason)
+        else:
+            jobs.put_back(session, job, reason, delay_seconds)
+        return job.state
+
+
+def _put_down(session: Session, job: Job, run: Run, delay_seconds: float) -> None:
+    jobs.end_run(session, run, "cancelled" if job.wanted == "cancel" else "drained")
+    session.flush()
+    jobs.put_back(session, job, "its worker stopped", delay_seconds)
+    if job.state == "cancelled":
+        _forget_checkpoints(session, job)
+
+
+def _end(session: Session, job: Job, state: str, reason: str) -> None:
+    jobs.move(session, job, state, reason)
+    job.owner = None
+    job.lease_expires_at = None
+
+
+def _forget_checkpoints(session: Session, job: Job) -> None:
+    """Their folders go with the job's work folder."""
+    for row in session.execute(select(Checkpoint).where(Checkpoint.job == job.id)).scalars():
+        session.delete(row)
+
+
+def _revive(session: Session, job_id: str, max_attempts: int) -> None:
+    query = select(Job).where(Job.id == job_id, Job.state == "failed").with_for_update()
+    job = session.execute(query).scalar_one_or_none()
+    if job is None or not _replayed(session, job):
+        return
+    job.max_attempts = jobs.failed_runs(session, job.id) + max_attempts
+    job.finished_at = None
+    jobs.move(session, job, "queued", "its dead letter was replayed")
+    session.flush()
+
+
+def _replayed(session: Session, job: Job) -> bool:
+    query = select(DeadLetter.id).where(
+        DeadLetter.detail["job"].as_string() == job.id, DeadLetter.replayed_at >= job.finished_at
+    )
+    return session.execute(query.limit(1)).first() is not None

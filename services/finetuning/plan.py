@@ -1,0 +1,99 @@
+"""From a job to the spec of its training process: dataset parts on this machine, base model, threads, device."""
+
+import os
+import re
+from pathlib import Path
+
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.finetuning.attempts import Attempt
+from services.finetuning.spec import DatasetInput, DatasetPart, TrainingSpec
+from services.finetuning.workplace import Workplace
+from shared.config import Settings
+from shared.errors import FailedPrecondition, InvalidArgument, NotFound
+from shared.pipelines.schema import PipelineSpec
+from shared.storage.artifacts import Artifacts
+from shared.storage.database import Database
+from shared.storage.datasets import read_manifest
+from shared.storage.tables import AliasMove, DatasetVersion, Job, ModelVersion
+
+MODEL_REFERENCE = re.compile(r"model:(?P<model>[^@]+)@(?P<alias>.+)")
+KEEP_CHECKPOINTS = 2
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}
+
+
+def training_spec(
+    database: Database, artifacts: Artifacts, settings: Settings, attempt: Attempt, place: Workplace
+) -> TrainingSpec:
+    """Everything the run needs, fetched to this machine.
+
+    Raises InvalidArgument for a job whose spec can't be read, NotFound or DataCorrupted for a dataset version or
+    base that is not what its record says.
+    """
+    job = attempt.job
+    try:
+        pipeline = PipelineSpec.model_validate(job.spec)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidArgument(f"the job's {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    with database.read() as session:
+        manifest_uri = _manifest_uri(session, job)
+        base_uri = _base_uri(session, pipeline.base, job)
+    return TrainingSpec(
+        run=attempt.run,
+        job=job.id,
+        pipeline=job.pipeline,
+        kind=pipeline.kind,
+        base=str(artifacts.fetch_folder(base_uri)) if base_uri else pipeline.base,
+        base_cache=settings.cache_folder / "bases",
+        method=pipeline.method,
+        labels=tuple(pipeline.labels) if pipeline.labels else None,
+        dataset=_dataset(artifacts, manifest_uri),
+        work_dir=place.folder,
+        output_dir=place.output,
+        seed=pipeline.seed,
+        threads=settings.threads or max(1, _processors() // settings.concurrency),
+        checkpoint_every_seconds=settings.checkpoint_seconds,
+        keep_checkpoints=KEEP_CHECKPOINTS,
+        device=DEVICES[job.device],
+        budget_seconds=pipeline.budget.seconds,
+    )
+
+
+def _processors() -> int:
+    """Those that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _manifest_uri(session: Session, job: Job) -> str:
+    version = session.get(DatasetVersion, (job.pipeline, job.dataset_version))
+    if version is None:
+        raise NotFound(f"{job.pipeline} has no dataset version {job.dataset_version}", pipeline=job.pipeline)
+    if version.state != "sealed":
+        raise FailedPrecondition(f"dataset version {job.dataset_version} of {job.pipeline} is {version.state}")
+    return version.manifest_uri
+
+
+def _dataset(artifacts: Artifacts, manifest_uri: str) -> DatasetInput:
+    manifest = read_manifest(artifacts, manifest_uri)
+    parts = (DatasetPart(Path(artifacts.fetch_file(part.uri, part.digest)), part.digest) for part in manifest.parts)
+    return DatasetInput(manifest.digest, tuple(parts))
+
+
+def _base_uri(session: Session, base: str, job: Job) -> str | None:
+    """Weights that `model:NAME@ALIAS` pointed at when the job was created, so that every attempt has the same."""
+    match = MODEL_REFERENCE.fullmatch(base)
+    if match is None:
+        return None
+    moves = select(AliasMove.to_version).where(
+        AliasMove.model == match["model"], AliasMove.alias == match["alias"], AliasMove.created_at <= job.created_at
+    )
+    number = session.execute(moves.order_by(AliasMove.id.desc()).limit(1)).scalar_one_or_none()
+    version = session.get(ModelVersion, (match["model"], number)) if number is not None else None
+    if version is None:
+        raise NotFound(f"base {base!r}: the alias pointed at no version when the job was created", base=base)
+    return version.weights_uri

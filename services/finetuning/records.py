@@ -1,0 +1,124 @@
+"""What the training process says, written to the database under the attempt's fence."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.finetuning import attempts
+from services.finetuning.attempts import Attempt
+from shared.errors import Unavailable
+from shared.storage.database import Database, clock
+from shared.storage.repositories import jobs
+from shared.storage.tables import Checkpoint, Run
+
+PROGRESS_SECONDS = 1.0
+KEPT_WRITES = 1000
+"""What is kept while the database is away; the oldest goes first."""
+
+Event = dict[str, Any]
+Write = Callable[[Session, Run], None]
+
+
+class RunRecord:
+    """Writes a run's events, from any thread. While the database is away they wait, in order, for the next write or `flush`.
+
+    Every method raises LeaseLost, having written nothing, when another worker holds the job by now.
+    """
+
+    def __init__(self, database: Database, attempt: Attempt) -> None:
+        self._database = database
+        self._attempt = attempt
+        self._waiting: deque[Write] = deque(maxlen=KEPT_WRITES)
+        self._lock = threading.Lock()
+        self._progress_due = 0.0
+        self._events: dict[str, Callable[[Event], None]] = {
+            "started": self._started,
+            "progress": self._progress,
+            "validation": self._validation,
+            "log": self._log,
+        }
+
+    def event(self, event: Event) -> None:
+        """Writes one event; checkpoints and endings are others' business."""
+        write = self._events.get(str(event.get("event")))
+        if write is not None:
+            write(event)
+
+    def checkpoint(self, step: int, uri: str, digest: str, keep: int) -> None:
+        """Records a checkpoint, and forgets all but the job's newest `keep`."""
+        self._write(lambda session, run: _record_checkpoint(session, run, step, uri, digest, keep))
+
+    def flush(self) -> None:
+        """Tries to write what waits; quiet when the database is still away."""
+        with self._lock:
+            if not self._waiting:
+                return
+            try:
+                with attempts.holding(self._database, self._attempt) as (session, run):
+                    for write in self._waiting:
+                        write(session, run)
+            except Unavailable:
+                return
+            self._waiting.clear()
+
+    def _write(self, write: Write) -> None:
+        with self._lock:
+            self._waiting.append(write)
+        self.flush()
+
+    def _started(self, event: Event) -> None:
+        def write(session: Session, run: Run) -> None:
+            run.start_step = run.step = event["start_step"]
+            run.total_steps = event["total_steps"]
+            how = f"resumed at step {run.start_step}" if run.start_step else "started"
+            detail = {**_detail(event), "level": "info", "message": f"training {how} of {run.total_steps} steps"}
+            jobs.append_event(session, run.job, "log", detail)
+
+        self._write(write)
+
+    def _progress(self, event: Event) -> None:
+        now = time.monotonic()
+        if now < self._progress_due and event["step"] < event["total_steps"]:
+            return
+        self._progress_due = now + PROGRESS_SECONDS
+
+        def write(session: Session, run: Run) -> None:
+            run.first_step_at = run.first_step_at or clock(session)
+            run.step, run.total_steps = event["step"], event["total_steps"]
+            run.loss = event["loss"]
+            run.tokens_per_second = event.get("tokens_per_second")
+            run.eta_seconds = event.get("eta_seconds")
+            jobs.append_event(session, run.job, "progress", {**_detail(event), "attempt": run.attempt})
+
+        self._write(write)
+
+    def _validation(self, event: Event) -> None:
+        self._write(lambda session, run: _append(session, run, "validation", event))
+
+    def _log(self, event: Event) -> None:
+        self._write(lambda session, run: _append(session, run, "log", event))
+
+
+def _append(session: Session, run: Run, kind: str, event: Event) -> None:
+    jobs.append_event(session, run.job, kind, _detail(event))
+
+
+def _record_checkpoint(session: Session, run: Run, step: int, uri: str, digest: str, keep: int) -> None:
+    query = select(Checkpoint).where(Checkpoint.job == run.job).order_by(Checkpoint.step.desc(), Checkpoint.id.desc())
+    for older in list(session.execute(query).scalars())[keep - 1 :]:
+        session.delete(older)
+    session.add(
+        Checkpoint(
+            job=run.job, run=run.id, fence=run.fence, step=step, uri=uri, digest=digest, created_at=clock(session)
+        )
+    )
+    jobs.append_event(session, run.job, "checkpoint", {"step": step, "uri": uri, "digest": digest})
+
+
+def _detail(event: Event) -> Event:
+    return {key: value for key, value in event.items() if key != "event"}

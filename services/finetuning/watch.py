@@ -1,0 +1,75 @@
+"""Keeping hold of a job: renews its lease and looks what its owner wants, from a thread of its own."""
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import select
+
+from shared.errors import LeaseLost, Unavailable
+from shared.storage import leases
+from shared.storage.database import Database
+from shared.storage.leases import Lease
+from shared.storage.tables import Job
+from shared.telemetry.logs import get_logger
+
+LOOK_SECONDS = 0.5
+
+log = get_logger(__name__)
+
+
+class JobWatch:
+    """While it is open the lease is renewed each third of its time.
+
+    A database that does not answer is no reason to stop: whether the job was lost is known once it is back.
+    """
+
+    def __init__(self, database: Database, lease: Lease, lease_seconds: float) -> None:
+        self._database, self._lease, self._seconds = database, lease, lease_seconds
+        self._over = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"watch {lease.id}", daemon=True)
+        self.cancel = False
+        """The owner wants the job cancelled."""
+        self.pause = False
+        """The owner wants the job paused."""
+
+    def check(self) -> None:
+        """Raises LeaseLost when another worker may hold the job by now."""
+        if self._lost.is_set():
+            raise LeaseLost(f"job {self._lease.id}: fence {self._lease.fence} is stale", id=self._lease.id)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        renewal_due = time.monotonic() + self._seconds / 3
+        while not self._over.wait(min(LOOK_SECONDS, self._seconds / 6)):
+            try:
+                self._look()
+                if time.monotonic() >= renewal_due:
+                    with self._database.write() as session:
+                        leases.renew(session, self._lease, self._seconds)
+                    renewal_due = time.monotonic() + self._seconds / 3
+            except LeaseLost:
+                self._lost.set()
+                return
+            except Unavailable as error:
+                log.warning("can't renew the lease now", error=error.message)
+
+    def _look(self) -> None:
+        with self._database.read() as session:
+            query = select(Job.state, Job.wanted, Job.owner, Job.fence).where(Job.id == self._lease.id)
+            row = session.execute(query).one_or_none()
+        if row is None or (row.owner, row.fence) != (self._lease.owner, self._lease.fence):
+            raise LeaseLost(f"job {self._lease.id}: fence {self._lease.fence} is stale")
+        self.cancel = row.wanted == "cancel"
+        self.pause = row.state == "pausing"
