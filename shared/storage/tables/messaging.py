@@ -27,6 +27,9 @@ class OutboxMessage(Base):
     """An encoded Envelope."""
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     publishes: Mapped[int] = mapped_column(default=0)
+    """Since a handler last saw it."""
+    starts: Mapped[int] = mapped_column(default=0)
+    """Times that a handler began and neither finished nor failed: what kills its worker shows here."""
     failures: Mapped[int] = mapped_column(default=0)
     error: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
