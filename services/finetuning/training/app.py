@@ -1,0 +1,141 @@
+"""One run from its spec to a model folder: wires data, model, weights, checkpoints and the loop together."""
+
+import sys
+import traceback
+from itertools import chain
+
+import torch
+from transformers import set_seed
+
+from services.finetuning.spec import EXIT_DRAINED, EXIT_FAILED, EXIT_FINISHED, FailureReason, TrainingSpec
+from services.finetuning.training.checkpoints import Checkpoints, verifies
+from services.finetuning.training.compact import compact
+from services.finetuning.training.data import SplitRows, read_rows
+from services.finetuning.training.dropout import cheapen_dropout
+from services.finetuning.training.events import Events
+from services.finetuning.training.failures import TrainingFailed, explain
+from services.finetuning.training.output import write_model
+from services.finetuning.training.stopping import StopRequest
+from services.finetuning.training.trainer import Ending, Material, Trainer
+from services.finetuning.training.weights import TrainedWeights, choose_precision
+from shared.modeling.bases import BaseModel, resolve_base
+from shared.modeling.card import ModelCard
+from shared.modeling.kinds import find_kind
+from shared.modeling.kinds.base import Kind, length_limit
+from shared.modeling.loading import load_tokenizer
+from shared.modeling.methods import find_method
+from shared.modeling.quiet import quiet_libraries
+
+
+def run_training(spec: TrainingSpec, events: Events, stop: StopRequest) -> int:
+    """Train, telling `events`; the exit code of the process. Raises nothing."""
+    try:
+        ending = _train(spec, events, stop)
+    except Exception as error:
+        failure = explain(error)
+        if failure.reason == FailureReason.INTERNAL:
+            traceback.print_exc(file=sys.stderr)
+        events.send("failed", reason=failure.reason, message=failure.message)
+        return EXIT_FAILED
+    return EXIT_FINISHED if ending is Ending.FINISHED else EXIT_DRAINED
+
+
+def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
+    device = _prepare_torch(spec)
+    kind, method = find_kind(spec.kind), find_method(spec.method.name)
+    rows = read_rows(spec.dataset, kind.columns)
+    labels = _labels(spec, kind, rows)
+    base = resolve_base(spec.base, spec.base_cache)
+    tokenizer = load_tokenizer(base.path)
+    set_seed(spec.seed)
+    model = method.prepare(kind.load(base.path, labels), kind.name, spec.method)
+    limit = length_limit(model, tokenizer, spec.method.max_length)
+    train = kind.encode(tokenizer, rows.train, labels, limit)
+    validation = kind.encode(tokenizer, rows.validation, labels, limit)
+    if not method.adapter:
+        compact(model, chain.from_iterable(example.ids for example in train.examples + validation.examples))
+    torch.nn.Module.to(model, device)
+    if device.type == "cpu":
+        cheapen_dropout(model)
+    precision = choose_precision(spec.method.precision, device)
+    weights = TrainedWeights(model, precision)
+    checkpoints = Checkpoints(spec.work_dir / "checkpoints", spec.identity(base.digest), spec.keep_checkpoints)
+    material = Material(kind, model, int(tokenizer.pad_token_id), train.examples, validation.examples)
+    trainer = Trainer(spec, material, weights, checkpoints, events, stop)
+    _resume(trainer, events)
+    events.send(
+        "started",
+        total_steps=trainer.total_steps,
+        start_step=trainer.cursor.step,
+        rows=len(train.examples),
+        tokens=sum(trainer.lengths),
+        truncated=train.truncated,
+        precision=precision,
+    )
+    ending = trainer.run()
+    if ending is Ending.FINISHED:
+        card = write_model(
+            spec.output_dir, model, weights, tokenizer, base, _card(spec, base, labels, limit, precision)
+        )
+        events.send(
+            "finished",
+            path=spec.output_dir,
+            weights_digest=card.weights_digest,
+            adapter_digest=card.adapter_digest,
+            steps=trainer.total_steps,
+            seconds=trainer.seconds,
+            metrics=trainer.cursor.metrics,
+        )
+    return ending
+
+
+def _prepare_torch(spec: TrainingSpec) -> torch.device:
+    quiet_libraries()
+    device = torch.device(spec.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise TrainingFailed(FailureReason.BAD_SPEC, f"spec.device: {spec.device} is not available here")
+    torch.set_num_threads(spec.threads)
+    # CUDA has kernels without a deterministic form; there it is a wish, on the CPU a promise.
+    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    return device
+
+
+def _labels(spec: TrainingSpec, kind: Kind, rows: SplitRows) -> tuple[str, ...]:
+    """The declared labels, or those of the train split; raises TrainingFailed when there is nothing to tell apart."""
+    if "label" not in kind.columns:
+        return ()
+    found = kind.learn_labels(rows.train)
+    if len(found) < 2:
+        raise TrainingFailed(
+            FailureReason.BAD_DATA, f"the train split has one class only ({found[0]!r}): nothing to tell apart"
+        )
+    return spec.labels or found
+
+
+def _resume(trainer: Trainer, events: Events) -> None:
+    """Continue from the newest checkpoint that verifies, if there is one."""
+    for path in trainer.checkpoints.newest():
+        if not verifies(path):
+            events.log("warning", f"checkpoint {path.name} is damaged and passed over")
+            continue
+        try:
+            trainer.cursor = trainer.checkpoints.restore(path, trainer.weights, trainer.optimizer)
+        except ValueError as error:
+            raise TrainingFailed(FailureReason.BAD_SPEC, str(error)) from None
+        return
+
+
+def _card(spec: TrainingSpec, base: BaseModel, labels: tuple[str, ...], limit: int, precision: str) -> ModelCard:
+    return ModelCard(
+        kind=spec.kind,
+        method=spec.method.name,
+        labels=labels,
+        base=spec.base,
+        base_digest=base.digest,
+        max_length=limit,
+        weights_digest="",
+        adapter_digest="",
+        run=spec.run,
+        dataset_digest=spec.dataset.digest,
+        precision=precision,
+    )

@@ -1,0 +1,48 @@
+"""The rows of a dataset version, from its local Parquet files."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from services.finetuning.spec import DatasetInput, FailureReason
+from services.finetuning.training.failures import TrainingFailed
+from shared.modeling.digests import file_digest
+
+SPLITS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """Rows by split, each sorted by row id; test rows are never among them."""
+
+    train: list[dict[str, Any]]
+    validation: list[dict[str, Any]]
+
+
+def read_rows(dataset: DatasetInput, columns: tuple[str, ...]) -> SplitRows:
+    """Read the train and validation rows; raises TrainingFailed (BAD_DATA) when a part is missing or altered."""
+    rows: list[dict[str, Any]] = []
+    for part in dataset.parts:
+        if not part.path.is_file():
+            raise _bad(f"part {part.path.name} is missing")
+        if file_digest(part.path) != part.digest:
+            raise _bad(f"part {part.path.name} does not have the digest of the manifest")
+        try:
+            table = pq.read_table(part.path, columns=["row_id", "split", *columns], filters=[("split", "in", SPLITS)])
+        except (pa.ArrowException, OSError) as error:
+            raise _bad(f"part {part.path.name} can't be read: {error}") from None
+        rows += table.to_pylist()
+    missing = [name for name in columns if rows and name not in rows[0]]
+    if missing:
+        raise _bad(f"rows have no column {missing[0]!r}")
+    rows.sort(key=lambda row: str(row["row_id"]))
+    split = SplitRows(*([row for row in rows if row["split"] == name] for name in SPLITS))
+    if not split.train:
+        raise _bad("the train split is empty")
+    return split
+
+
+def _bad(message: str) -> TrainingFailed:
+    return TrainingFailed(FailureReason.BAD_DATA, f"dataset: {message}")

@@ -1,0 +1,46 @@
+"""Why a run fails: one exception with a stable reason, and what other exceptions mean."""
+
+import errno
+
+import torch
+
+from services.finetuning.spec import FailureReason
+from shared.errors import DataCorrupted, FlywheelError, InvalidArgument, NotFound, RetryableError
+
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+OUT_OF_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+
+
+class TrainingFailed(Exception):
+    """Ends the run; `reason` is for programs, the message for people."""
+
+    def __init__(self, reason: FailureReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def explain(error: Exception) -> TrainingFailed:
+    """What an exception that reached the top means."""
+    if isinstance(error, TrainingFailed):
+        return error
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return TrainingFailed(FailureReason.DISK_FULL, f"no space left while writing {error.filename or 'a file'}")
+    if is_out_of_memory(error):
+        advice = "lower method.batch_size (and raise method.gradient_accumulation) or method.max_length"
+        return TrainingFailed(FailureReason.OUT_OF_MEMORY, f"out of memory: {advice}")
+    if isinstance(error, NotFound | RetryableError):
+        return TrainingFailed(FailureReason.BASE_MISSING, str(error))
+    if isinstance(error, InvalidArgument) and "row_id" not in error.metadata:
+        return TrainingFailed(FailureReason.BAD_SPEC, str(error))
+    if isinstance(error, InvalidArgument | DataCorrupted):
+        return TrainingFailed(FailureReason.BAD_DATA, str(error))
+    what = str(error) if isinstance(error, FlywheelError) else f"{type(error).__name__}: {error}"
+    return TrainingFailed(FailureReason.INTERNAL, what)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """CUDA has a class for it; the CPU's allocator raises a RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)

@@ -1,0 +1,91 @@
+"""The weights that are trained, always float32, and the copies in bfloat16 that a fast step computes with."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from transformers import PreTrainedModel
+
+from services.finetuning.training.compact import CompactEmbedding
+from shared.pipelines.methods import MethodConfig
+
+
+class TrainedWeights:
+    """Master weights by name. In float32 they are the model's own parameters.
+
+    In bfloat16 the model's parameters are working copies: gradients are added up in float32, the optimizer updates
+    the masters, and `publish` rounds them into the copies. (Rounding the weights themselves loses small updates.)
+    """
+
+    def __init__(self, model: PreTrainedModel, precision: str) -> None:
+        self.copies = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        self.masters = dict(self.copies)
+        self.decayed = {name for name, value in self.copies.items() if value.ndim > 1} - _embedding_names(model)
+        if precision == "bfloat16":
+            self._split(model)
+
+    def _split(self, model: PreTrainedModel) -> None:
+        kept = {module.weight for module in model.modules() if isinstance(module, CompactEmbedding)}
+        for parameter in model.parameters():
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.bfloat16()
+        for name, copy in self.copies.items():
+            if copy not in kept:
+                self.masters[name] = nn.Parameter(copy.detach().clone())
+                copy.data = copy.data.bfloat16()
+        for module in model.modules():
+            if isinstance(module, CompactEmbedding):
+                module.output_dtype = torch.bfloat16
+
+    def optimizer(self, config: MethodConfig) -> AdamW:
+        """AdamW on the masters; matrices decay, embeddings, biases and norms do not."""
+        groups: list[dict[str, Any]] = [
+            {"params": [self.masters[name] for name in self.masters if name in self.decayed]},
+            {"params": [self.masters[name] for name in self.masters if name not in self.decayed], "weight_decay": 0.0},
+        ]
+        return AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+    def collect_gradients(self) -> None:
+        """Add the copies' gradients to the masters'."""
+        for name, copy in self.copies.items():
+            master = self.masters[name]
+            if master is copy or copy.grad is None:
+                continue
+            master.grad = copy.grad.float() if master.grad is None else master.grad.add_(copy.grad)
+            copy.grad = None
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Bring the masters' values into the model."""
+        pairs = [(copy, self.masters[name]) for name, copy in self.copies.items() if copy is not self.masters[name]]
+        if pairs:
+            torch._foreach_copy_([copy for copy, _ in pairs], [master for _, master in pairs])
+
+    @torch.no_grad()
+    def restore(self, values: dict[str, Tensor]) -> None:
+        """Take masters from a checkpoint."""
+        assert values.keys() == self.masters.keys(), "checkpoint of another model"
+        for name, value in values.items():
+            self.masters[name].copy_(value)
+        self.publish()
+
+    def settle(self) -> None:
+        """Make the masters the model's parameters, for saving."""
+        for name, copy in self.copies.items():
+            copy.data = self.masters[name].data
+
+
+def _embedding_names(model: PreTrainedModel) -> set[str]:
+    tables = (nn.Embedding, CompactEmbedding)
+    return {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, tables)}
+
+
+def choose_precision(wanted: str, device: torch.device) -> str:
+    """float32 or bfloat16: what is wanted, or for `auto` bfloat16 where the processor computes with it."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if fast else "float32"

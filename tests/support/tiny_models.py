@@ -1,0 +1,121 @@
+"""Tiny models with random weights and real tokenizers, made on the spot: real parts that train in milliseconds."""
+
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+
+from shared.modeling.bases import BaseModel
+from shared.modeling.card import ModelCard
+from shared.modeling.digests import base_digest, weights_digest
+from shared.modeling.kinds import find_kind
+
+FastTokenizer: Any = PreTrainedTokenizerFast
+CORPUS = [
+    "the quick brown fox jumps over the lazy dog",
+    "a good film, a bad film, a film that is neither good nor bad",
+    "how do I open the door? turn the key and push the door",
+    "what is the price? it is ten coins for one and fifteen coins for two",
+    "great service thank you very much, awful service never again",
+]
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def tiny_encoder(folder: Path, seed: int = 0) -> Path:
+    """A BERT of 2 layers without a head, about 20k parameters; pads with [PAD]. Returns `folder`."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=specials))
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    wrapped = FastTokenizer(tokenizer_object=tokenizer, model_max_length=64, **names)
+    set_seed(seed)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def tiny_decoder(folder: Path, seed: int = 0) -> Path:
+    """A Llama of 2 layers with grouped heads and a chat template, about 60k parameters; pad is EOS, as in SmolLM2."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    wrapped = FastTokenizer(
+        tokenizer_object=tokenizer,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        model_max_length=512,
+        chat_template=CHAT_TEMPLATE,
+    )
+    set_seed(seed)
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        intermediate_size=96,
+        max_position_embeddings=512,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def tiny_base(folder: Path, kind: str, seed: int = 0) -> BaseModel:
+    """A tiny base model for a kind, resolved."""
+    path = tiny_encoder(folder, seed) if kind == "classification" else tiny_decoder(folder, seed)
+    return BaseModel(str(path), path, base_digest(path))
+
+
+def tiny_model(folder: Path, kind: str, labels: tuple[str, ...] = ("bad", "good"), seed: int = 0) -> Path:
+    """A model folder as full fine-tuning leaves it (card included), with random weights. Returns `folder`."""
+    base = tiny_base(folder.with_name(f"{folder.name}-base"), kind, seed)
+    labels = labels if kind == "classification" else ()
+    set_seed(seed)
+    model = find_kind(kind).load(base.path, labels)
+    model.save_pretrained(folder)
+    for file in base.path.iterdir():
+        if not (folder / file.name).exists():
+            (folder / file.name).write_bytes(file.read_bytes())
+    card = ModelCard(
+        kind=kind,
+        method="full",
+        labels=labels,
+        base=base.name,
+        base_digest=base.digest,
+        max_length=64 if kind == "classification" else 512,
+        weights_digest=weights_digest(folder),
+        adapter_digest="",
+        run=f"run-{seed}",
+        dataset_digest="0" * 64,
+        precision="float32",
+    )
+    card.write(folder)
+    return folder
