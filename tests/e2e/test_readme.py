@@ -1,0 +1,82 @@
+"""The README is true: its commands run, and so do its lines of client code."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.platform import Platform, wait_for_champion
+from tests.support.rows import learnable_rows
+from tests.support.tiny_models import tiny_decoder, tiny_encoder
+from tests.support.wait import eventually
+
+pytestmark = pytest.mark.timeout(400)
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+LABELS = """\
+name: sentiment
+kind: classification
+labels: [positive, negative]
+base: {base}
+method: {{name: full, learning_rate: 3e-3, epochs: 4}}
+gate: {{floors: {{accuracy: 0.6}}}}
+trigger: {{new_rows: 100}}
+"""
+SUPPORT = """\
+name: support
+kind: chat
+base: {base}
+method: {{name: lora}}
+gate: {{floors: {{chrf: 0}}}}
+trigger: {{new_rows: 50}}
+"""
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_commands_run_in_the_order_given(tmp_path: Path) -> None:
+    commands = [shlex.split(line, comments=True) for line in block("sh").splitlines() if line.strip()]
+    assert commands[0][:2] == ["flywheel", "up"]
+    assert commands[-1][:2] == ["flywheel", "down"]
+    platform = Platform(tmp_path / "home")
+    try:
+        for command in commands:
+            done = platform.cli(*[str(ROOT / word) if word.startswith("examples/") else word for word in command[1:]])
+            assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}{platform.logs()}"
+    finally:
+        platform.cli("down")
+
+
+def test_the_lines_of_client_code_run(tmp_path: Path) -> None:
+    code = block("python")
+    assert 8 <= len([line for line in code.splitlines() if line.strip()]) <= 12, "the README promises ten lines"
+    platform = Platform(tmp_path / "home").start()
+    try:
+        with platform.client() as client:
+            client.apply_pipeline(LABELS.format(base=tiny_encoder(tmp_path / "encoder")))
+            names = {"good": "positive", "bad": "negative"}
+            rows = [{"text": row["text"], "label": names[row["label"]]} for row in learnable_rows(300)]
+            client.append_rows("sentiment", rows)
+            client.apply_pipeline(SUPPORT.format(base=tiny_decoder(tmp_path / "decoder")))
+            client.append_rows("support", [{"prompt": f"price of {n}?", "response": "ten coins"} for n in range(150)])
+            wait_for_champion(client, "sentiment", 1)
+            wait_for_champion(client, "support", 1)
+            eventually(lambda: client.classify("sentiment", "good").lineage.version == 1)
+            eventually(lambda: client.chat("support", "price?", max_tokens=2).read_all() is not None)
+            done = subprocess.run(
+                [sys.executable, "-c", code], env=platform.environment, capture_output=True, text=True, timeout=60
+            )
+            assert done.returncode == 0, done.stderr
+            assert re.match(r"(positive|negative) by version 1\n", done.stdout)
+            assert re.search(r"\n\((eos|length|stop)\)\n$", done.stdout), done.stdout
+            eventually(lambda: client.batches("sentiment")[0].source == "feedback")
+    finally:
+        platform.stop()
