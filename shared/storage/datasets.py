@@ -69,12 +69,12 @@ def read_rows(
     for part in manifest.parts:
         if batches is not None and part.batch not in batches:
             continue
-        for row in _read_part(artifacts.fetch_file(part.uri, part.digest), split):
+        for row in read_part(artifacts.fetch_file(part.uri, part.digest), split):
             if row["split"] != "test" or part.test:
                 yield {**row, "batch": part.batch}
 
 
-def _read_part(path: Path, split: str | None) -> Iterator[dict[str, Any]]:
+def read_part(path: Path, split: str | None) -> Iterator[dict[str, Any]]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 

@@ -1,0 +1,197 @@
+"""A batch from its first row to its commit: all of it becomes visible in one transaction, or nothing does."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from errno import EDQUOT, EFBIG, ENOSPC
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from services.ingestion.draft import Draft, Known
+from services.ingestion.intake import Intake
+from services.ingestion.lines import Received
+from services.ingestion.parts import Overtaken, Parts, StoredPart
+from shared.contracts.messages import BuildDatasetVersion
+from shared.contracts.routes import BUILD_DATASET_VERSION
+from shared.errors import Aborted, InvalidArgument, ResourceExhausted, Unavailable
+from shared.pipelines.schema import PipelineSpec
+from shared.storage import outbox
+from shared.storage.database import Database, clock
+from shared.storage.ids import new_id
+from shared.storage.repositories import batches, digests, pipelines
+from shared.storage.tables import Batch, QuarantinedRow
+from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import INGESTION_BATCH_SECONDS, INGESTION_ROWS
+
+MAX_NAME_LENGTH = 256
+QUARANTINE_ROWS = 500
+FULL = (ENOSPC, EDQUOT, EFBIG)
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Whose rows these are, the client's key for them, and where they came from."""
+
+    pipeline: str
+    batch_key: str
+    source: str
+
+
+class Answer(NamedTuple):
+    """The batch, and whether an earlier call made it."""
+
+    batch: Batch
+    repeated: bool
+
+
+class Receiver:
+    """Takes batches in. The same pipeline and key give the same batch, whoever sends it and how often."""
+
+    def __init__(self, database: Database, parts: Parts, folder: Path) -> None:
+        self._database, self._parts, self._folder = database, parts, folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def receive(self, header: Header, rows: Iterable[Received]) -> Answer:
+        """Reads the rows to their end and commits them.
+
+        Raises NotFound (no such pipeline), InvalidArgument (no rows, or a header that can't be right),
+        ResourceExhausted (disk full), Aborted (the pipeline changed meanwhile), and what `rows` raises; then
+        nothing is kept.
+        """
+        begun = monotonic()
+        _check_header(header)
+        with self._database.read() as session:
+            spec = pipelines.spec(session, header.pipeline)
+            found = batches.by_key(session, header.pipeline, header.batch_key)
+        if found:
+            return Answer(found, True)
+        with refuse_when_full(), self._intake(spec) as intake:
+            for row in rows:
+                intake.take(row)
+            intake.finish()
+            if not intake.received:
+                raise InvalidArgument("the batch holds no rows", field="rows")
+            answer = self._publish(header, spec, intake)
+        if not answer.repeated:
+            _observe(answer.batch, monotonic() - begun)
+        return answer
+
+    def _intake(self, spec: PipelineSpec) -> closing[Intake]:
+        return closing(Intake(spec, self._folder, known_in(self._database, spec.name)))
+
+    def _publish(self, header: Header, spec: PipelineSpec, intake: Intake) -> Answer:
+        id = new_id("batch")
+
+        def record(draft: Draft, part: StoredPart) -> Answer:
+            with self._database.write() as session:
+                _check_unchanged(session, spec)
+                found = batches.by_key(session, header.pipeline, header.batch_key)
+                if found:
+                    return Answer(found, True)
+                if digests.add(session, header.pipeline, id, draft.digests()) != draft.rows:
+                    raise Overtaken
+                batch = _batch(id, header, intake, draft, part)
+                batch.created_at = batch.updated_at = clock(session)
+                session.add(batch)
+                for chunk in intake.quarantine.chunks(QUARANTINE_ROWS):
+                    rows = [{"pipeline": header.pipeline, "batch": id, **row} for row in chunk]
+                    session.execute(insert(QuarantinedRow), rows)
+                if draft.rows:
+                    outbox.put(session, BUILD_DATASET_VERSION, BuildDatasetVersion(pipeline=header.pipeline))
+                return Answer(batch, False)
+
+        return self._parts.publish(header.pipeline, id, intake.draft, record)
+
+
+def known_in(database: Database, pipeline: str) -> Known:
+    """Asks the pipeline's index which digests it has."""
+
+    def known(wanted: Sequence[bytes]) -> set[bytes]:
+        with database.read() as session:
+            return digests.known(session, pipeline, wanted)
+
+    return known
+
+
+@contextmanager
+def refuse_when_full() -> Iterator[None]:
+    """Turns a full disk, on whichever side, into ResourceExhausted."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise _full(error.strerror or "no space left") from error
+    except sqlite3.OperationalError as error:
+        raise _full(str(error)) from error
+    except Unavailable as error:
+        if "disk is full" not in error.message:
+            raise
+        raise _full("the database's disk") from error
+
+
+def _full(what: str) -> ResourceExhausted:
+    return ResourceExhausted(f"no room to take the batch in ({what}); nothing of it was kept", retry_seconds=30)
+
+
+def _check_header(header: Header) -> None:
+    if not header.batch_key.strip():
+        raise InvalidArgument("batch_key is empty; it makes sending a batch again harmless", field="batch_key")
+    for field in ("batch_key", "source"):
+        value: str = getattr(header, field)
+        if len(value) > MAX_NAME_LENGTH or not value.isprintable():
+            raise InvalidArgument(f"{field} must be at most {MAX_NAME_LENGTH} printable characters", field=field)
+
+
+def _check_unchanged(session: Session, spec: PipelineSpec) -> None:
+    """Holds the pipeline until the commit, so that one batch at a time compares its rows with the index."""
+    pipelines.lock(session, spec.name)
+    now = pipelines.spec(session, spec.name)
+    if (now.kind, now.labels, now.data) != (spec.kind, spec.labels, spec.data):
+        raise Aborted(f"pipeline {spec.name!r} was changed while the batch came in; send it again", pipeline=spec.name)
+
+
+def _batch(id: str, header: Header, intake: Intake, draft: Draft, part: StoredPart) -> Batch:
+    rejected = intake.quarantined == intake.received
+    return Batch(
+        id=id,
+        pipeline=header.pipeline,
+        batch_key=header.batch_key,
+        source=header.source,
+        state="rejected" if rejected else "accepted",
+        reason=f"no row can be used; most often {_commonest(intake.reasons)}" if rejected else "",
+        received=intake.received,
+        quarantined=intake.quarantined,
+        quarantine_reasons=intake.reasons,
+        **draft_columns(draft, part),
+    )
+
+
+def draft_columns(draft: Draft, part: StoredPart) -> dict[str, object]:
+    """What a batch's row says about its accepted rows."""
+    return {
+        "accepted": draft.rows,
+        "duplicates": draft.duplicates,
+        **draft.splits,
+        "statistics": draft.statistics,
+        "part_uri": part.uri,
+        "part_digest": part.digest,
+    }
+
+
+def _commonest(reasons: dict[str, int]) -> str:
+    return max(reasons, key=lambda reason: reasons[reason])
+
+
+def _observe(batch: Batch, seconds: float) -> None:
+    outcomes = {"accepted": batch.accepted, "duplicate": batch.duplicates, "quarantined": batch.quarantined}
+    for outcome, rows in outcomes.items():
+        INGESTION_ROWS.labels(batch.pipeline, outcome).inc(rows)
+    INGESTION_BATCH_SECONDS.labels(batch.pipeline).observe(seconds)
+    log.info("batch received", batch=batch.id, pipeline=batch.pipeline, state=batch.state, **outcomes)

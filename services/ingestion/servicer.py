@@ -1,0 +1,78 @@
+"""flywheel.ingestion.v1.Ingestion: convert, call, convert."""
+
+from collections.abc import Iterator
+
+import grpc
+
+from services.ingestion import convert
+from services.ingestion.lines import read_lines
+from services.ingestion.rooms import Rooms
+from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
+from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2_grpc
+from shared.rpc.paging import next_token, page
+
+NAME = "flywheel.ingestion.v1.Ingestion"
+OPERATOR = "operator"
+
+
+class IngestionServicer(ingestion_pb2_grpc.IngestionServicer):
+    """The service's door."""
+
+    def __init__(self, rooms: Rooms, max_row_bytes: int) -> None:
+        self._rooms, self._max_row_bytes = rooms, max_row_bytes
+
+    def AppendRows(self, request_iterator: Iterator[pb.AppendRowsRequest], context: grpc.ServicerContext) -> pb.Batch:
+        header = convert.header_of(next(request_iterator, None))
+        rows = convert.rows_of(request_iterator, self._max_row_bytes)
+        return convert.answer_message(self._rooms.receiver.receive(header, rows))
+
+    def ImportFile(self, request_iterator: Iterator[pb.ImportFileRequest], context: grpc.ServicerContext) -> pb.Batch:
+        header = convert.header_of(next(request_iterator, None))
+        rows = read_lines(convert.chunks_of(request_iterator), self._max_row_bytes)
+        return convert.answer_message(self._rooms.receiver.receive(header, rows))
+
+    def RecordFeedback(self, request: pb.RecordFeedbackRequest, context: grpc.ServicerContext) -> pb.Feedback:
+        return convert.feedback_message(self._rooms.feedback.record(convert.opinion_of(request)))
+
+    def GetBatch(self, request: pb.GetBatchRequest, context: grpc.ServicerContext) -> pb.Batch:
+        return convert.batch_message(self._rooms.catalogue.batch(request.id))
+
+    def ListBatches(self, request: pb.ListBatchesRequest, context: grpc.ServicerContext) -> pb.ListBatchesResponse:
+        limit, offset = page(request.page_size, request.page_token)
+        found = self._rooms.catalogue.batches(request.pipeline, limit + 1, offset)
+        token = next_token(limit, offset, len(found))
+        return pb.ListBatchesResponse(batches=map(convert.batch_message, found[:limit]), next_page_token=token)
+
+    def HoldBatch(self, request: pb.HoldBatchRequest, context: grpc.ServicerContext) -> pb.Batch:
+        return convert.batch_message(self._rooms.holding.hold(request.id, request.reason, OPERATOR))
+
+    def ReleaseBatch(self, request: pb.ReleaseBatchRequest, context: grpc.ServicerContext) -> pb.Batch:
+        return convert.batch_message(self._rooms.holding.release(request.id, request.reason, OPERATOR))
+
+    def ListDatasetVersions(
+        self, request: pb.ListDatasetVersionsRequest, context: grpc.ServicerContext
+    ) -> pb.ListDatasetVersionsResponse:
+        limit, offset = page(request.page_size, request.page_token)
+        found = self._rooms.catalogue.versions(request.pipeline, limit + 1, offset)
+        token = next_token(limit, offset, len(found))
+        versions = map(convert.version_message, found[:limit])
+        return pb.ListDatasetVersionsResponse(versions=versions, next_page_token=token)
+
+    def GetDatasetVersion(
+        self, request: pb.GetDatasetVersionRequest, context: grpc.ServicerContext
+    ) -> pb.DatasetVersion:
+        return convert.version_message(self._rooms.catalogue.version(request.pipeline, request.version))
+
+    def ReadRows(self, request: pb.ReadRowsRequest, context: grpc.ServicerContext) -> Iterator[pb.Row]:
+        rows = self._rooms.catalogue.rows(
+            request.pipeline, request.version, request.split, request.batches, request.limit
+        )
+        yield from map(convert.row_message, rows)
+
+    def ListQuarantine(
+        self, request: pb.ListQuarantineRequest, context: grpc.ServicerContext
+    ) -> pb.ListQuarantineResponse:
+        limit, offset = page(request.page_size, request.page_token)
+        found = self._rooms.catalogue.quarantine(request.pipeline, request.batch, limit + 1, offset)
+        token = next_token(limit, offset, len(found))
+        return pb.ListQuarantineResponse(rows=map(convert.quarantine_message, found[:limit]), next_page_token=token)

@@ -1,0 +1,102 @@
+"""Figures about rows, kept a batch at a time, so that a dataset version's are a sum and no row is read again.
+
+Lengths are counted in buckets that grow by 5 %: exact up to 32, within 5 % above.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from shared.rows.splits import SPLITS
+from shared.storage.tables import Batch
+
+Statistics = dict[str, Any]
+"""Split -> {"labels": {label: rows}, "lengths": {measure: {"buckets": {bucket: rows}, "sum": n, "max": n}}}."""
+
+MAX_LABELS = 1000
+OTHER_LABELS = "(others)"
+EXACT = 32
+GROWTH = 1.05
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def count_row(statistics: Statistics, split: str, label: str | None, lengths: Mapping[str, int]) -> None:
+    """Adds one row."""
+    of_split = statistics.setdefault(split, {"labels": {}, "lengths": {}})
+    if label is not None:
+        _add_label(of_split["labels"], label, 1)
+    for measure, length in lengths.items():
+        found = of_split["lengths"].setdefault(measure, {"buckets": {}, "sum": 0, "max": 0})
+        bucket = _bucket(length)
+        found["buckets"][bucket] = found["buckets"].get(bucket, 0) + 1
+        found["sum"] += length
+        found["max"] = max(found["max"], length)
+
+
+def summarise(batches: Sequence[Batch]) -> dict[str, Any]:
+    """What a dataset version of these batches says about itself."""
+    parts = [
+        (split, batch.statistics[split])
+        for batch in batches
+        for split in SPLITS
+        if split in batch.statistics and (split != "test" or batch.test_eligible)
+    ]
+    labels: dict[str, dict[str, int]] = {}
+    lengths: dict[str, list[Mapping[str, Any]]] = {}
+    for split, part in parts:
+        for label, rows in part["labels"].items():
+            _add_label(labels.setdefault(split, {}), label, rows)
+        for measure, found in part["lengths"].items():
+            lengths.setdefault(measure, []).append(found)
+    return {
+        "labels": labels,
+        "lengths": {measure: _distribution(found) for measure, found in lengths.items()},
+        "sources": _total({batch.source: batch.accepted} for batch in batches),
+        "batches": len(batches),
+        "duplicates": sum(batch.duplicates for batch in batches),
+        "quarantined": sum(batch.quarantined for batch in batches),
+        "quarantine_reasons": _total(batch.quarantine_reasons for batch in batches),
+    }
+
+
+def _distribution(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    buckets = _total(part["buckets"] for part in found)
+    rows = sum(buckets.values())
+    longest = max(part["max"] for part in found)
+    ordered = sorted((int(bucket), count) for bucket, count in buckets.items())
+    quantiles = {name: min(_quantile(ordered, share * rows), longest) for name, share in QUANTILES.items()}
+    return {"mean": round(sum(part["sum"] for part in found) / rows, 2), **quantiles, "max": longest}
+
+
+def _quantile(buckets: Sequence[tuple[int, int]], rank: float) -> int:
+    seen = 0
+    for bucket, count in buckets:
+        seen += count
+        if seen >= rank:
+            return _upper_edge(bucket)
+    raise AssertionError("a rank is at most the number of rows")
+
+
+@lru_cache(maxsize=65_536)
+def _bucket(length: int) -> str:
+    if length <= EXACT:
+        return str(length)
+    return str(EXACT + math.ceil(math.log(length / EXACT) / math.log(GROWTH)))
+
+
+def _upper_edge(bucket: int) -> int:
+    return bucket if bucket <= EXACT else int(EXACT * GROWTH ** (bucket - EXACT))
+
+
+def _add_label(labels: dict[str, int], label: str, rows: int) -> None:
+    name = label if label in labels or len(labels) < MAX_LABELS else OTHER_LABELS
+    labels[name] = labels.get(name, 0) + rows
+
+
+def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in counts:
+        for name, count in part.items():
+            total[name] = total.get(name, 0) + count
+    return total

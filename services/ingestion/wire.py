@@ -1,0 +1,48 @@
+"""The process: a gRPC server beside a worker, on one database."""
+
+from services.ingestion.handlers import handlers
+from services.ingestion.rooms import Rooms
+from services.ingestion.servicer import NAME, IngestionServicer
+from shared.config import Settings
+from shared.contracts.generated.flywheel.ingestion.v1.ingestion_pb2_grpc import add_IngestionServicer_to_server
+from shared.contracts.routes import BUILD_DATASET_VERSION
+from shared.messaging.publisher import Publisher
+from shared.messaging.worker import Worker
+from shared.rpc.server import Server
+from shared.storage.database import Database
+from shared.storage.migrate import migrate
+
+RPC_THREADS = 32
+"""Calls at once; a batch holds one for as long as its client sends."""
+
+
+class Service:
+    """Serves from `start` until `run` returns, which it does once the process was asked to end."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings, self._database = settings, database
+        self._rooms = Rooms(settings, database)
+        self._publisher = Publisher(settings, database)
+        queues = settings.queues.split(",") if settings.queues else BUILD_DATASET_VERSION.queues
+        self._worker = Worker(settings, database, handlers(self._rooms), queues, settings.concurrency)
+        self._server = Server(settings.listen, threads=RPC_THREADS)
+        servicer = IngestionServicer(self._rooms, settings.max_row_bytes)
+        self._server.add(NAME, add_IngestionServicer_to_server, servicer)
+        self.address = self._server.address
+
+    def start(self) -> None:
+        self._rooms.parts.sweep()
+        self._server.start()
+
+    def run(self) -> None:
+        """Blocks; then lets calls end within the grace."""
+        self._worker.run()
+        self._server.stop(self._settings.grace_seconds)
+        self._publisher.close()
+        self._database.close()
+
+
+def wire(settings: Settings) -> Service:
+    """The service on its database, which is brought up to date first."""
+    migrate(settings.resolved_database_url)
+    return Service(settings, Database(settings.resolved_database_url))

@@ -1,0 +1,82 @@
+"""What every task kind's schema does: product fields in, a checked row with its identity out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, ClassVar, NamedTuple
+
+from shared.pipelines.schema import PipelineSpec
+
+SEPARATOR = "\0"
+"""Between the parts of what is hashed; no part can hold it, so no two rows look alike."""
+
+
+class Reason(StrEnum):
+    """Why a row was not accepted; stable words for programs."""
+
+    MALFORMED_JSON = "MALFORMED_JSON"
+    NOT_AN_OBJECT = "NOT_AN_OBJECT"
+    MISSING_FIELD = "MISSING_FIELD"
+    WRONG_TYPE = "WRONG_TYPE"
+    EMPTY_TEXT = "EMPTY_TEXT"
+    UNKNOWN_LABEL = "UNKNOWN_LABEL"
+    UNKNOWN_ROLE = "UNKNOWN_ROLE"
+    BAD_TURN_ORDER = "BAD_TURN_ORDER"
+    ROW_TOO_LONG = "ROW_TOO_LONG"
+    BAD_ENCODING = "BAD_ENCODING"
+    BAD_CHARACTER = "BAD_CHARACTER"
+    NON_FINITE_NUMBER = "NON_FINITE_NUMBER"
+    TOO_DEEP = "TOO_DEEP"
+
+
+class RowError(ValueError):
+    """A row that can't be used. `field` is ours, empty when the whole row is wrong."""
+
+    def __init__(self, reason: Reason, field: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.field = field
+        self.message = message
+
+
+class ParsedRow(NamedTuple):
+    """A checked row. `row_id` is the SHA-256 of its whole content in hex; rows of one `split_key` share a side."""
+
+    row_id: str
+    split_key: str
+    fields: dict[str, Any]
+
+
+class Schema(ABC):
+    """One task kind's row."""
+
+    kind: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]]
+    """Of a stored row, besides row_id and split."""
+
+    @abstractmethod
+    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+        """Checks a row that has the product's field names. Raises RowError."""
+
+    @abstractmethod
+    def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:
+        """The row, in our field names, that has a request's input and the corrected output."""
+
+    @abstractmethod
+    def label(self, fields: Mapping[str, Any]) -> str | None:
+        """The stored row's label; None for a kind without labels."""
+
+    @abstractmethod
+    def lengths(self, fields: Mapping[str, Any]) -> dict[str, int]:
+        """Sizes of a stored row, by what is measured."""
+
+
+def row_id(kind: str, *content: str) -> str:
+    """SHA-256 of the kind and the content, in hex."""
+    return sha256(SEPARATOR.join((kind, *content)).encode()).hexdigest()
+
+
+def loosened(text: str) -> str:
+    """The text without differences of case and white space, so that near copies fall on one side of a split."""
+    return " ".join(text.casefold().split())

@@ -1,0 +1,75 @@
+"""Finding a field in a product's row, and checking what it holds."""
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from shared.rows.base import Reason, RowError
+
+MISSING: Any = object()
+EXACT_INTEGERS = 2**53
+"""Above this a double, which is what protobuf's Struct carries, no longer tells integers apart."""
+JSON_TYPES = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+
+
+def find(fields: Mapping[str, Any], path: str) -> Any:
+    """The value at a path; dots reach inside. MISSING when there is none, or null."""
+    value: Any = fields
+    if path in fields:
+        value = fields[path]
+    else:
+        for step in path.split("."):
+            if not isinstance(value, Mapping) or step not in value:
+                return MISSING
+            value = value[step]
+    return MISSING if value is None else value
+
+
+def required(fields: Mapping[str, Any], path: str, field: str) -> Any:
+    """Like find. Raises RowError (MISSING_FIELD) that names the product's field where it has another name."""
+    value = find(fields, path)
+    if value is MISSING:
+        where = f"{field} (the product's {path})" if path != field else field
+        raise RowError(Reason.MISSING_FIELD, field, f"{where} is missing")
+    return value
+
+
+def clean_text(value: Any, field: str) -> str:
+    """The text in Unicode's composed form (NFC). Raises RowError when it is none, empty, or can't be stored."""
+    if not isinstance(value, str):
+        raise RowError(Reason.WRONG_TYPE, field, f"{field} must be text, not {type_name(value)}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            message = f"{field} has half of a surrogate pair at character {error.start + 1}"
+            raise RowError(Reason.BAD_CHARACTER, field, message) from None
+        value = unicodedata.normalize("NFC", value)
+    if "\0" in value:
+        raise RowError(Reason.BAD_CHARACTER, field, f"{field} has a NUL at character {value.index(chr(0)) + 1}")
+    text: str = value
+    if not text or text.isspace():
+        raise RowError(Reason.EMPTY_TEXT, field, f"{field} is empty")
+    return text
+
+
+def clean_label(value: Any, field: str) -> str:
+    """A label as text; a whole number is taken as its digits. Raises RowError."""
+    if isinstance(value, str | bool) or not isinstance(value, int | float):
+        return clean_text(value, field)
+    if not math.isfinite(value):
+        raise RowError(Reason.NON_FINITE_NUMBER, field, f"{field} is {value}")
+    if value != int(value) or abs(value) > EXACT_INTEGERS:
+        raise RowError(Reason.WRONG_TYPE, field, f"{field} must be text or a whole number, not {value}")
+    return str(int(value))
+
+
+def type_name(value: Any) -> str:
+    """What JSON calls it."""
+    return JSON_TYPES.get(type(value), "null" if value is None else type(value).__name__)
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, escaped and cut, fit for a message."""
+    return repr(text if len(text) <= 60 else text[:60] + "…")
