@@ -18,7 +18,7 @@ class Part:
 
     name: str
     seconds: float
-    run: Callable[[Term], None]
+    run: Callable[[Term], object]
     stand_down: Callable[[], None] = lambda: None
 
 

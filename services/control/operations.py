@@ -44,9 +44,10 @@ def replay(session: Session, id: str) -> DeadLetter:
     Raises NotFound, or what `shared.messaging.dead_letters.replay` raises.
     """
     letter = session.get(DeadLetter, id, with_for_update=True)
-    job = _failed_job(session, letter) if letter is not None else None
+    job = _failed_job(session, letter) if letter is not None and letter.replayed_at is None else None
     if letter is None or job is None:
-        letter = letters.replay(session, id)
+        letters.replay(session, id)
+        letter = session.get_one(DeadLetter, id)
     else:
         _train_again(session, letter, job)
     audit.record(session, "replay_dead_letter", id)
@@ -89,7 +90,7 @@ def _train_again(session: Session, letter: DeadLetter, job: Job) -> None:
         max_attempts=job.max_attempts,
         idempotency_key=f"{REPLAY}:{letter.id}",
     )
-    letter.replayed_at = letter.replayed_at or clock(session)
+    letter.replayed_at = clock(session)
     session.flush()
 
 

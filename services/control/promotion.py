@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.errors import FailedPrecondition, GateNotPassed
+from services.control import audit
+from shared.errors import FailedPrecondition, GateNotPassed, InvalidArgument
 from shared.storage.repositories import models, pipelines
 from shared.storage.repositories.models import CANDIDATE, CHAMPION
 from shared.storage.tables import AliasMove, ModelVersion, Report
@@ -34,8 +35,17 @@ def promote(session: Session, model: str, version: int, actor: str, reason: str)
     return models.move_alias(session, model, CHAMPION, row.version, "promotion", actor, reason)
 
 
-def rollback(session: Session, model: str, actor: str, reason: str) -> AliasMove:
-    """Makes the champion before this one champion again, further back each time.
+def promote_by_hand(session: Session, model: str, version: int, reason: str) -> AliasMove:
+    """An operator's promotion, under the same gate. Raises what `promote` raises, and InvalidArgument."""
+    if version < 1:
+        raise InvalidArgument(f"version={version}: name the version to promote, from 1", field="version")
+    move = promote(session, model, version, audit.OPERATOR, reason)
+    audit.record(session, "promote", model, version=version, reason=reason)
+    return move
+
+
+def rollback(session: Session, model: str, reason: str) -> AliasMove:
+    """An operator's way back: the champion before this one is champion again, further back each time.
 
     Raises FailedPrecondition when there is nothing to go back to.
     """
@@ -47,7 +57,8 @@ def rollback(session: Session, model: str, actor: str, reason: str) -> AliasMove
     present, before = (models.get_version(session, model, version) for version in (line[-1], line[-2]))
     models.move_version(session, present, "rolled_back")
     models.move_version(session, before, "champion")
-    return models.move_alias(session, model, CHAMPION, before.version, "rollback", actor, reason)
+    audit.record(session, "rollback", model, version=before.version, reason=reason)
+    return models.move_alias(session, model, CHAMPION, before.version, "rollback", audit.OPERATOR, reason)
 
 
 def nominate(session: Session, row: ModelVersion, actor: str, reason: str) -> AliasMove:

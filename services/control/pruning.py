@@ -1,4 +1,4 @@
-"""Forgetting what only matters for a while: finished messages, old answers, servers that are gone."""
+"""Forgetting what only matters for a while: old answers, servers that are gone."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,9 +8,8 @@ from sqlalchemy.orm import Session
 
 from services.control.leadership import Leadership, Term
 from shared.storage.database import Database, clock
-from shared.storage.tables import Answer, Deployment, OutboxMessage
+from shared.storage.tables import Answer, Deployment
 
-OUTBOX_KEPT = timedelta(hours=1)
 ANSWERS_KEPT = timedelta(days=1)
 SILENT_SERVER = timedelta(minutes=10)
 AT_ONCE = 1000
@@ -27,11 +26,8 @@ class Pruner:
         """Returns how many rows went. Raises LeaseLost when another process leads."""
         with self._database.read() as session:
             now = clock(session)
-        return (
-            self._drop(term, OutboxMessage.id, OutboxMessage.done_at < now - OUTBOX_KEPT)
-            + self._drop(term, Answer.request_id, Answer.created_at < now - ANSWERS_KEPT)
-            + self._drop(term, Deployment.server, Deployment.heartbeat_at < now - SILENT_SERVER)
-        )
+        answers = self._drop(term, Answer.request_id, Answer.created_at < now - ANSWERS_KEPT)
+        return answers + self._drop(term, Deployment.server, Deployment.heartbeat_at < now - SILENT_SERVER)
 
     def _drop(self, term: Term, key: Any, condition: Any) -> int:
         gone = 0
