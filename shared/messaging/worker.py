@@ -80,7 +80,6 @@ class Worker:
             app=self._app,
             queues=self._queues,
             concurrency=self._concurrency,
-            quiet=True,
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
@@ -107,7 +106,8 @@ class _EmbeddedWorker(CeleryWorker):  # type: ignore[misc]
 
     def on_before_init(self, *, ready: threading.Event, **options: Any) -> None:
         self._ready = ready
-        super().on_before_init(**options)
+        self.quiet = True
+        trace.setup_worker_optimizations(self.app, self.hostname)
 
     def on_init_blueprint(self) -> None:
         self._custom_logging = True
