@@ -1,0 +1,70 @@
+"""Entry point of `flywheel`: the commands, and errors as one clear line with an exit code."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.core import TyperGroup
+
+from shared.cli import ask, data, demo, jobs, models, pipelines, platform, reports, rows
+from shared.cli.doctor import doctor
+from shared.cli.status import status
+from shared.errors import Cancelled, DeadlineExceeded, FlywheelError, Unavailable
+
+DONE, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    name="flywheel",
+    help="Keeps language models learning from the products that use them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (
+    *(demo.demo, platform.up, platform.down, status),
+    *(pipelines.apply, rows.ingest, jobs.train, jobs.jobs, jobs.watch, jobs.cancel, jobs.pause, jobs.resume),
+    *(models.models, models.promote, models.rollback),
+    *(ask.classify, ask.chat, ask.feedback, reports.lineage, reports.report, doctor),
+):
+    app.command()(command)
+app.add_typer(pipelines.explain)
+app.add_typer(data.data)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """What the script `flywheel` calls; never returns."""
+    sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperGroup)
+    try:
+        code = command.main(list(arguments), prog_name="flywheel", standalone_mode=False)
+        return code if isinstance(code, int) else DONE
+    except typer.Exit as done:
+        return done.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted", INTERRUPTED)
+    except Cancelled as error:
+        return _say(error.message, INTERRUPTED)
+    except (Unavailable, DeadlineExceeded) as error:
+        return _say(error.message, UNREACHABLE)
+    except (FlywheelError, ValueError, OSError) as error:
+        return _say(str(error), FAILED)
+    except Exception as error:
+        if show := getattr(error, "show", None):  # wrong usage, told by the command-line parser
+            show()
+            return USAGE
+        raise
+
+
+def _say(message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,98 @@
+"""`flywheel report` and `flywheel lineage`: what a version is worth, and where an answer came from."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shared.cli.options import AsJson, Home, connect
+from shared.cli.output import console, print_json, seconds, table
+
+if TYPE_CHECKING:
+    from shared.client import FlywheelClient
+    from shared.client.operations import LineageGraph, Report
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
+VersionArgument = Annotated[
+    int, typer.Argument(metavar="[VERSION]", help="Model version; the newest judged one when absent.")
+]
+Target = Annotated[str, typer.Argument(metavar="REQUEST|MODEL", help="Request id of an answer, or name of a model.")]
+Version = Annotated[int, typer.Option("--version", help="Model version; the champion when absent.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")]
+
+
+def report(
+    model: ModelArgument, version: VersionArgument = 0, html: Html = None, home: Home = None, as_json: AsJson = False
+) -> None:
+    """Show an evaluation report: scores before and after, and the gate's reasons."""
+    with connect(home) as client:
+        found = client.report(model, version)
+        if html:
+            from shared.report.evaluation import write_evaluation_page
+
+            judged = client.model_version(found.model, found.version)
+            write_evaluation_page(html, found, list(client.watch(judged.job)) if judged.job else [])
+    if as_json:
+        return print_json(found)
+    show_report(found)
+    return console().print(f"\npage written to {html}") if html else None
+
+
+def lineage(target: Target, version: Version = 0, home: Home = None, as_json: AsJson = False) -> None:
+    """Follow an answer or a model version back to its rows."""
+    with connect(home) as client:
+        graph = find_lineage(client, target, version)
+    print_json(graph) if as_json else show_lineage(graph)
+
+
+def find_lineage(client: "FlywheelClient", target: str, version: int = 0) -> "LineageGraph":
+    """Of an answer when `target` is a request id, else of a model. Raises NotFound."""
+    from shared.errors import NotFound
+
+    if not version:
+        try:
+            return client.lineage(request_id=target)
+        except NotFound:
+            pass
+    try:
+        return client.lineage(model=target, version=version)
+    except NotFound as error:
+        raise NotFound(f"no answer and no model version {target!r}: {error.message}") from None
+
+
+def show_report(report: "Report") -> None:
+    """Scores side by side, then every rule of the gate."""
+    verdict = "[bold green]pass[/]" if report.verdict == "pass" else "[bold red]fail[/]"
+    console().print(
+        f"{report.model} v{report.version}: {verdict} · {report.test_rows:,} test rows of dataset version "
+        f"{report.dataset_version} · {seconds(report.took)}\n"
+    )
+    others = {}
+    if report.champion_metrics:
+        others[f"champion v{report.champion}#"] = report.champion_metrics
+    if report.base_metrics:
+        others["base#"] = report.base_metrics
+    names = sorted({*report.metrics, *(name for other in others.values() for name in other)})
+    rows = [(name, report.metrics.get(name), *(other.get(name) for other in others.values())) for name in names]
+    console().print(table(("metric", f"v{report.version}#", *others), rows))
+    console().print()
+    for reason in report.reasons:
+        mark = "[green]✓[/]" if reason.passed else "[red]✗[/]"
+        console().print(f"{mark} {reason.code}: {reason.message}")
+
+
+def show_lineage(graph: "LineageGraph") -> None:
+    """One line a step, from the answer to the rows."""
+    made, run = graph.model_version, graph.run
+    if graph.request_id:
+        console().print(f"answer          {graph.request_id}")
+    digest = made.adapter_digest or made.weights_digest
+    console().print(f"model version   {made.model} v{made.version} ({made.method} on {made.base}, {digest[:12]})")
+    console().print(f"report          {graph.report or '–'}")
+    console().print(f"run             {run.id} (attempt {run.attempt} of job {graph.job.id}, {run.step} steps)")
+    console().print(
+        f"dataset version {graph.pipeline} {graph.dataset_version} "
+        f"({graph.dataset_digest[:12]}, {graph.train_rows:,} rows trained on)"
+    )
+    for batch in graph.batches:
+        console().print(f"rows            {batch.rows:,} from {batch.source} (batch {batch.id})")

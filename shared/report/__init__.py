@@ -1,0 +1,1 @@
+"""HTML pages with plots, each one self-contained file."""
