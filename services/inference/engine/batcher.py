@@ -6,12 +6,12 @@ A full batch goes at once; a lone text waits at most the latency budget for comp
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 
 from services.inference.engine.compute import ComputeThread
 from services.inference.engine.interface import Load
-from shared.errors import DeadlineExceeded, ResourceExhausted, Unavailable
+from shared.errors import Cancelled, DeadlineExceeded, ResourceExhausted, Unavailable
 
 SHORTEST_BUCKET = 16
 Row = list[float]
@@ -44,8 +44,11 @@ class Ticket:
     items: Sequence[_Item]
 
     def wait(self) -> list[Row]:
-        """Blocks until all are computed. Raises `DeadlineExceeded`, or what the computation raised."""
-        return [item.future.result() for item in self.items]
+        """Blocks until all are computed. Raises `DeadlineExceeded`, `Cancelled` or what the computation raised."""
+        try:
+            return [item.future.result() for item in self.items]
+        except CancelledError:
+            raise Cancelled("the request was cancelled") from None
 
     def cancel(self) -> None:
         """Drop what is not being computed yet."""

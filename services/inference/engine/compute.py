@@ -27,4 +27,3 @@ class ComputeThread:
 
     def close(self) -> None:
         self._executor.shutdown()
-

@@ -9,10 +9,10 @@ PAD_MULTIPLE = 8
 
 
 class Encoder:
-    """A sequence classifier that pads a batch to its longest text."""
+    """A sequence classifier (in evaluation mode) that pads a batch to its longest text."""
 
     def __init__(self, model: PreTrainedModel, pad_id: int) -> None:
-        self._model = model.eval()
+        self._model = model
         self._pad_id = pad_id
 
     @torch.inference_mode()

@@ -4,6 +4,7 @@ Weights of query, key and value are one product, gate and up another; rotation t
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -46,7 +47,7 @@ class LlamaForward:
             and (window is None or window >= capacity)
         )
 
-    def __init__(self, model: PreTrainedModel, slots: int, capacity: int) -> None:
+    def __init__(self, model: Any, slots: int, capacity: int) -> None:
         config = model.config
         self.cache = new_cache(model, slots, capacity)
         self.query_heads: int = config.num_attention_heads
@@ -54,9 +55,9 @@ class LlamaForward:
         self._size = self.cache.head_size
         self._heads = self.query_heads + 2 * self.cache.kv_heads
         self._epsilon: float = config.rms_norm_eps
-        self._embedding = model.get_input_embeddings().weight.data
-        self._head = model.get_output_embeddings().weight.data
-        self._norm = model.model.norm.weight.data
+        self._embedding: torch.Tensor = model.get_input_embeddings().weight.data
+        self._head: torch.Tensor = model.get_output_embeddings().weight.data
+        self._norm: torch.Tensor = model.model.norm.weight.data
         self._cosine, self._sine = _rotation(model, capacity)
         self._layers = [_take(layer) for layer in model.model.layers]
 
@@ -84,7 +85,7 @@ class LlamaForward:
         mixed = functional.linear(normed, layer.qkv, layer.qkv_bias).view(-1, self._heads, self._size)
         rotated = self.query_heads + self.cache.kv_heads
         turned = _rotate(mixed[:, :rotated], cosine, sine)
-        query, key = turned.split((self.query_heads, self.cache.kv_heads), dim=1)
+        query, key = turned[:, : self.query_heads], turned[:, self.query_heads :]
         attended = step.attend(index, query, key, mixed[:, rotated:], self._size**-0.5)
         return functional.linear(attended.reshape(len(hidden), -1), layer.out, layer.out_bias)
 
@@ -98,7 +99,7 @@ def _rotate(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> to
     return torch.addcmul(heads * cosine, swapped, sine)
 
 
-def _rotation(model: PreTrainedModel, capacity: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _rotation(model: Any, capacity: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Tables of shape (capacity, 1, size); the sine carries the sign of the first half."""
     rotary = model.model.rotary_emb
     positions = torch.arange(capacity, dtype=torch.float32, device=rotary.inv_freq.device)
@@ -108,7 +109,7 @@ def _rotation(model: PreTrainedModel, capacity: int) -> tuple[torch.Tensor, torc
     return cosine[:, None].to(model.dtype), sine[:, None].to(model.dtype)
 
 
-def _take(layer: torch.nn.Module) -> Layer:
+def _take(layer: Any) -> Layer:
     """Fuse a layer's weights and drop the originals, so that memory holds them once."""
     attention, mlp = layer.self_attn, layer.mlp
     parts = (attention.q_proj, attention.k_proj, attention.v_proj)

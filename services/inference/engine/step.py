@@ -36,7 +36,8 @@ class Step:
     """
 
     def __init__(self, segments: Sequence[Segment], cache: SlotCache, query_heads: int) -> None:
-        assert segments and all(segment.end <= cache.capacity for segment in segments)
+        assert segments
+        assert all(segment.end <= cache.capacity for segment in segments)
         self.cache = cache
         self.groups = query_heads // cache.kv_heads
         device = cache.keys[0].device
@@ -78,9 +79,7 @@ class Step:
             out[rows] = self._attend_singles(layer, query[rows], key[rows], value[rows], scale, softcap)
         for offset, segment, bias in self._chunks:
             part = slice(offset, offset + len(segment.tokens))
-            out[part] = self._attend_chunk(
-                layer, segment, bias, (query[part], key[part], value[part]), scale, softcap
-            )
+            out[part] = self._attend_chunk(layer, segment, bias, (query[part], key[part], value[part]), scale, softcap)
         return out
 
     def _prepare_singles(self) -> None:
@@ -113,7 +112,7 @@ class Step:
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         keys[self._slots, :, self._at] = key
         values[self._slots, :, self._at] = value
-        count, heads, size = query.shape
+        heads, size = query.shape[1:]
         if self._dense:
             spread = query
         else:

@@ -100,9 +100,7 @@ class TorchEngine:
         vocabulary = self._forward.vocabulary
         strange = next((token for token in prompt if not 0 <= token < vocabulary), None)
         if strange is not None:
-            raise InvalidArgument(
-                f"token id {strange} is outside the vocabulary of {vocabulary}", field="token_ids"
-            )
+            raise InvalidArgument(f"token id {strange} is outside the vocabulary of {vocabulary}", field="token_ids")
 
     def _run(self) -> None:
         while True:

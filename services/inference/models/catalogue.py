@@ -43,8 +43,7 @@ class Catalogue:
         with self._database.read() as session:
             moved = select(Alias, AliasMove.created_at).join(AliasMove, AliasMove.id == Alias.move)
             aliases = {
-                (row.model, row.alias): PointedAt(row.version, moved_at)
-                for row, moved_at in session.execute(moved)
+                (row.model, row.alias): PointedAt(row.version, moved_at) for row, moved_at in session.execute(moved)
             }
             declared = select(Pipeline.name, Pipeline.spec).where(Pipeline.deleted_at.is_(None))
             kinds = {name: str(spec["kind"]) for name, spec in session.execute(declared)}
@@ -75,6 +74,4 @@ class Catalogue:
             if row is None or row.deleted_at is not None:
                 raise NotFound(f"there is no pipeline {model!r}", model=model)
             key = Key(model, BASE_VERSION)
-            return VersionRecord(
-                key, row.spec["kind"], row.spec["base"], lineage=Lineage(model, BASE_VERSION)
-            )
+            return VersionRecord(key, row.spec["kind"], row.spec["base"], lineage=Lineage(model, BASE_VERSION))

@@ -74,9 +74,7 @@ class TorchLoader:
             ("adapter", loaded.card.adapter_digest, record.lineage.adapter_digest),
         ):
             if found != wanted:
-                raise DataCorrupted(
-                    f"{record.key}: {what} have digest {found[:12]}…, the record says {wanted[:12]}…"
-                )
+                raise DataCorrupted(f"{record.key}: {what} have digest {found[:12]}…, the record says {wanted[:12]}…")
         return loaded
 
     def _serve(self, record: VersionRecord, loaded: LoadedModel) -> Served:
@@ -94,9 +92,7 @@ class TorchLoader:
 
     def _generator(self, model: str, loaded: LoadedModel) -> Generator:
         context = length_limit(loaded.model, loaded.tokenizer, CONTEXT_LIMIT)
-        limits = Limits(
-            max_length=context, waiting_requests=self._waiting[0], waiting_tokens=self._waiting[1]
-        )
+        limits = Limits(max_length=context, waiting_requests=self._waiting[0], waiting_tokens=self._waiting[1])
         observe: Callable[[float], None] = metrics.INFERENCE_INTER_TOKEN_SECONDS.labels(model).observe
         engine = TorchEngine(
             forward_for(loaded.model, limits), loaded.tokenizer, _ends(loaded), limits, self._compute, observe

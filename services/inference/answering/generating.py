@@ -1,0 +1,116 @@
+"""Prompts to text, streamed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from services.inference.answering.answers import AnswerLog, Times
+from services.inference.answering.classifying import OnGone
+from services.inference.answering.holding import Models
+from services.inference.answering.metering import Meter, metered
+from services.inference.answering.requests import GenerateRequest, Prompt, check_generate
+from services.inference.engine import interface as engine
+from services.inference.models.lineage import Lineage
+from services.inference.models.served import Generator
+from shared.errors import Cancelled, DeadlineExceeded, FlywheelError
+from shared.storage.ids import new_id
+from shared.telemetry import metrics
+
+METHOD = "Generate"
+CODES = {
+    engine.FinishReason.CANCELLED: Cancelled.reason,
+    engine.FinishReason.DEADLINE: DeadlineExceeded.reason,
+    engine.FinishReason.ERROR: FlywheelError.reason,
+}
+
+
+@dataclass(frozen=True)
+class Accepted:
+    request_id: str
+    lineage: Lineage
+    queue_position: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    reason: engine.FinishReason
+    usage: engine.Usage
+    times: Times
+
+
+Event = Accepted | engine.Chunk | Finished
+
+
+class Generating:
+    """Runs requests on the engine of the version that answers, and remembers what was answered."""
+
+    def __init__(self, models: Models, answers: AnswerLog) -> None:
+        self._models = models
+        self._answers = answers
+        self._running: dict[str, Generator] = {}
+
+    def generate(self, request: GenerateRequest, deadline: float, on_gone: OnGone) -> Iterator[Event]:
+        """`Accepted`, chunks, `Finished`. Raises the errors of shared.errors, before the first event only."""
+        with metered(METHOD) as meter:
+            check_generate(request)
+            request_id = request.request_id or new_id("request")
+            with self._models.hold(request.model, Generator, deadline) as (generator, lineage):
+                meter.model = request.model.name
+                prompt = request.prompt
+                tokens = generator.prompt(prompt.text, prompt.messages, prompt.token_ids)
+                stream = generator.submit(
+                    engine.GenerationRequest(request_id, tokens, request.sampling, request.stopping, deadline)
+                )
+                self._running[request_id] = generator
+                try:
+                    if not on_gone(partial(_cancel, generator, request_id)):
+                        generator.cancel(request_id)
+                    yield Accepted(request_id, lineage, stream.queue_position, len(tokens))
+                    text = ""
+                    for output in stream:
+                        if isinstance(output, engine.Chunk):
+                            text += output.text
+                            yield output
+                            continue
+                        finished = self._finish(meter, output)
+                        asked = _as_messages(prompt)
+                        self._answers.add(request_id, METHOD, asked, {"text": text}, lineage, finished.times)
+                        yield finished
+                finally:
+                    del self._running[request_id]
+                    generator.cancel(request_id)
+
+    def abort(self, request_id: str) -> bool:
+        """An operator ends a request; False when it does not run here."""
+        generator = self._running.get(request_id)
+        return generator is not None and generator.cancel(request_id)
+
+    def _finish(self, meter: Meter, output: engine.Finished) -> Finished:
+        timings, usage = output.timings, output.usage
+        meter.code = CODES.get(output.reason, "OK")
+        metrics.INFERENCE_QUEUE_SECONDS.labels(meter.model).observe(timings.queue_seconds)
+        metrics.INFERENCE_TOKENS.labels(meter.model, "prompt").inc(usage.prompt_tokens)
+        metrics.INFERENCE_TOKENS.labels(meter.model, "completion").inc(usage.completion_tokens)
+        if timings.first_token_seconds is not None:
+            metrics.INFERENCE_TIME_TO_FIRST_TOKEN_SECONDS.labels(meter.model).observe(timings.first_token_seconds)
+        times = Times(
+            queue=timings.queue_seconds,
+            compute=timings.total_seconds - timings.queue_seconds,
+            total=meter.seconds,
+            first_token=timings.first_token_seconds,
+        )
+        return Finished(output.reason, usage, times)
+
+
+def _as_messages(prompt: Prompt) -> dict[str, object]:
+    """The prompt as the row that feedback would make of it."""
+    if prompt.messages:
+        return {"messages": [dict(turn) for turn in prompt.messages]}
+    if prompt.text is not None:
+        return {"messages": [{"role": "user", "content": prompt.text}]}
+    return {"token_ids": list(prompt.token_ids)}
+
+
+def _cancel(generator: Generator, request_id: str) -> None:
+    generator.cancel(request_id)

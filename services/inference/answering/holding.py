@@ -1,0 +1,125 @@
+"""From the model a client names to the loaded version that answers, or the reason why none does."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
+from typing import TypeVar
+
+from services.inference.answering.requests import ModelRef
+from services.inference.deployments.deployment import State
+from services.inference.deployments.following import Follower
+from services.inference.deployments.registry import Registry
+from services.inference.models.catalogue import Snapshot
+from services.inference.models.lineage import BASE, BASE_VERSION, CANDIDATE, CHAMPION, Key, Lineage
+from services.inference.models.served import Classifier, Served
+from shared.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+
+Kind = TypeVar("Kind", bound=Served)
+ALIASES = (CHAMPION, CANDIDATE, BASE)
+
+
+class Models:
+    """Finds who answers. `refuse` makes it turn away all new requests."""
+
+    def __init__(self, registry: Registry, follower: Follower) -> None:
+        self._registry = registry
+        self._follower = follower
+        self._refusing = False
+
+    def refuse(self) -> None:
+        self._refusing = True
+
+    @contextmanager
+    def hold(self, ref: ModelRef, kind: type[Kind], deadline: float) -> Iterator[tuple[Kind, Lineage]]:
+        """Keeps the version loaded while the block runs.
+
+        Raises NotFound, FailedPrecondition (no champion yet, wrong kind) or Unavailable (loading, draining).
+        """
+        with self.hold_any(ref, deadline, kind.kind) as (served, lineage):
+            if not isinstance(served, kind):
+                raise _wrong_kind(ref.name, served.kind, kind.kind)
+            yield served, lineage
+
+    @contextmanager
+    def hold_any(self, ref: ModelRef, deadline: float, kind: str | None = None) -> Iterator[tuple[Served, Lineage]]:
+        """As `hold`, whatever the kind; `kind` only saves the loading of one that will not do."""
+        key = self._ready(ref, kind, deadline)
+        with self._registry.hold(lambda: self._now(ref, key)) as held:
+            yield held
+
+    def load(self, ref: ModelRef, deadline: float) -> Key:
+        """Loads a version, if need be, and waits until it answers."""
+        return self._ready(ref, None, deadline)
+
+    def key_of(self, ref: ModelRef) -> Key:
+        """The version meant, held or not. Raises as `hold` does."""
+        if ref.version:
+            return Key(ref.name, ref.version)
+        if ref.alias == BASE:
+            return Key(ref.name, BASE_VERSION)
+        return self._registry.serving(ref.name, ref.alias) or self._explain(ref)
+
+    def _now(self, ref: ModelRef, key: Key) -> Key:
+        """The alias may have moved since it was looked at; the newest wins."""
+        moved = None if ref.version else self._registry.serving(ref.name, ref.alias)
+        return moved or key
+
+    def _ready(self, ref: ModelRef, kind: str | None, deadline: float) -> Key:
+        if self._refusing:
+            raise Unavailable("this server is shutting down; another one answers", retry_seconds=1.0)
+        if not ref.name:
+            raise InvalidArgument("model.name is empty", field="model.name")
+        if ref.version < 0:
+            raise InvalidArgument(f"model.version is {ref.version}; versions begin at 1", field="model.version")
+        key = self.key_of(ref)
+        held = self._registry.state(key)
+        if held is None or held.state not in (State.READY, State.WARM):
+            self._load(ref, key, kind, deadline)
+        return key
+
+    def _load(self, ref: ModelRef, key: Key, kind: str | None, deadline: float) -> None:
+        snapshot = self._snapshot()
+        if ref.name not in snapshot.known:
+            raise self._unknown(snapshot, ref.name)
+        found = snapshot.kinds.get(ref.name)
+        if kind is not None and found is not None and found != kind:
+            raise _wrong_kind(ref.name, found, kind)
+        if key.version == BASE_VERSION and found == Classifier.kind:
+            raise FailedPrecondition(
+                f"the base model of {ref.name!r} has no head that classifies before it is trained", model=ref.name
+            )
+        try:
+            self._follower.ensure(key).result(timeout=max(deadline - time.monotonic(), 0))
+        except FutureTimeout:
+            raise DeadlineExceeded(f"the deadline passed while {key} was being loaded") from None
+        held = self._registry.state(key)
+        if held is not None and held.state is State.FAILED:
+            raise Unavailable(f"{key} could not be loaded: {held.error}", retry_seconds=5.0)
+
+    def _explain(self, ref: ModelRef) -> Key:
+        """Raises why an alias answers nothing."""
+        snapshot = self._snapshot()
+        if ref.name not in snapshot.known:
+            raise self._unknown(snapshot, ref.name)
+        if ref.alias not in ALIASES:
+            raise NotFound(f"no alias {ref.alias!r}; aliases are {', '.join(ALIASES)}", alias=ref.alias)
+        target = snapshot.aliases.get((ref.name, ref.alias))
+        if target is None:
+            raise FailedPrecondition(f"model {ref.name!r} has no {ref.alias} yet", model=ref.name)
+        held = self._registry.state(Key(ref.name, target.version))
+        why = f"could not be loaded: {held.error}" if held and held.error else "is being loaded"
+        raise Unavailable(f"{ref.name} version {target.version} {why}", retry_seconds=1.0)
+
+    def _snapshot(self) -> Snapshot:
+        if self._follower.snapshot is None:
+            raise Unavailable("this server is starting", retry_seconds=0.5)
+        return self._follower.snapshot
+
+    def _unknown(self, snapshot: Snapshot, name: str) -> NotFound:
+        there = f"there are {', '.join(snapshot.known[:20])}" if snapshot.known else "there is none yet"
+        return NotFound(f"no model {name!r}; {there}", model=name)
+
+
+def _wrong_kind(name: str, found: str, wanted: str) -> FailedPrecondition:
+    return FailedPrecondition(f"model {name!r} is of kind {found}; this method needs {wanted}", model=name, kind=found)

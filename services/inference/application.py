@@ -1,0 +1,98 @@
+"""The inference server, put together: doors, models, the follower of aliases, the log of answers."""
+
+import os
+import signal
+import socket
+import threading
+
+from services.inference.answering.answers import AnswerLog
+from services.inference.answering.classifying import Classifying
+from services.inference.answering.feedback import FeedbackForwarder
+from services.inference.answering.generating import Generating
+from services.inference.answering.holding import Models
+from services.inference.convert import feedback_sender
+from services.inference.deployments.deployment import DeploymentView
+from services.inference.deployments.following import Follower
+from services.inference.deployments.records import DeploymentRecords
+from services.inference.deployments.registry import Registry
+from services.inference.engine.compute import ComputeThread
+from services.inference.models.catalogue import Catalogue
+from services.inference.models.lineage import CHAMPION
+from services.inference.models.loader import TorchLoader
+from services.inference.operating import Operating
+from services.inference.servicer import INFERENCE, InferenceDoor, ServingDoor, register
+from shared.config import Settings
+from shared.rpc.channel import open_channel
+from shared.rpc.server import Server
+from shared.storage.artifacts import Artifacts
+from shared.storage.database import Database
+from shared.telemetry.logs import get_logger
+
+SPARE_THREADS = 64  # of the gRPC server, beyond the streams that may wait: health, operators, refusals
+LAST_WORDS_SECONDS = 0.5
+
+log = get_logger(__name__)
+
+
+class Application:
+    """Everything that one inference process runs. `address` is where its gRPC server listens."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._grace = settings.grace_seconds
+        self._stopping = threading.Event()
+        self._server = Server(settings.listen, threads=settings.max_waiting_requests + SPARE_THREADS)
+        self.address = self._server.address
+        self.name = f"{socket.gethostname()}:{self.address.rpartition(':')[2]}"
+        self._compute = ComputeThread(settings.threads or max(1, (os.cpu_count() or 1) // 2))
+        self._registry = Registry(self._show_health)
+        self._records = DeploymentRecords(database, self.name)
+        artifacts = Artifacts(settings.resolved_artifacts_url, settings.cache_folder, settings.artifacts_endpoint)
+        loader = TorchLoader(settings, artifacts, self._compute)
+        self._follower = Follower(database, Catalogue(database), self._registry, loader, self._records)
+        self._answers = AnswerLog(database)
+        self._models = Models(self._registry, self._follower)
+        self._channel = open_channel(settings.ingestion_address or "127.0.0.1:1", field="FLYWHEEL_INGESTION_ADDRESS")
+        self._open_doors()
+
+    def start(self) -> None:
+        """Answers calls and follows the aliases."""
+        self._records.remove(stale=True)
+        self._answers.start()
+        self._follower.start()
+        self._server.start()
+
+    def run(self) -> None:
+        """Serves until SIGTERM or SIGINT, then drains."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        self._stopping.wait()
+        self.stop()
+
+    def stop(self) -> None:
+        """Refuses new requests, lets running ones finish within the grace, and goes."""
+        self._models.refuse()
+        self._server.set_serving(False)
+        left = self._registry.wait_idle(self._grace)
+        log.info("drained", cut_short=left)
+        self._follower.stop()
+        self._server.stop(LAST_WORDS_SECONDS)
+        self._registry.close()
+        self._answers.stop()
+        self._records.remove()
+        self._channel.close()
+        self._compute.close()
+
+    def _open_doors(self) -> None:
+        classifying = Classifying(self._models, self._answers)
+        generating = Generating(self._models, self._answers)
+        feedback = FeedbackForwarder(self._answers, feedback_sender(self._channel))
+        operating = Operating(
+            self._registry, self._models, generating, on_drain=lambda: self._server.set_serving(False)
+        )
+        inference = InferenceDoor(classifying, generating, self._answers, feedback)
+        register(self._server, inference, ServingDoor(operating, self.name))
+
+    def _show_health(self, seen: DeploymentView) -> None:
+        """Per model: SERVING while its champion answers."""
+        name = f"{INFERENCE}/{seen.key.model}"
+        self._server.set_serving(self._registry.serving(seen.key.model, CHAMPION) is not None, name)

@@ -1,0 +1,201 @@
+"""Which versions this server holds and which of them answers for an alias.
+
+A request holds its deployment while it runs, so a switch never takes the weights away under it.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
+from datetime import datetime
+
+from services.inference.deployments.deployment import Deployment, DeploymentView, State, view
+from services.inference.models.lineage import CHAMPION, Key, Lineage, VersionRecord
+from services.inference.models.served import Served
+from shared.errors import FailedPrecondition, Unavailable
+
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 60.0
+
+
+class Registry:
+    """Safe for threads. `changed` is told after every change, outside the lock."""
+
+    def __init__(self, changed: Callable[[DeploymentView], None] = lambda deployment: None) -> None:
+        self._lock = threading.Condition()
+        self._deployments: dict[Key, Deployment] = {}
+        self._aliases: dict[tuple[str, str], Key] = {}
+        self._previous: dict[str, Key] = {}
+        self._changed = changed
+        self._revision = 0
+
+    def serving(self, model: str, alias: str) -> Key | None:
+        """Who answers for an alias now."""
+        with self._lock:
+            return self._aliases.get((model, alias))
+
+    def state(self, key: Key) -> DeploymentView | None:
+        with self._lock:
+            found = self._deployments.get(key)
+            return view(found) if found else None
+
+    @contextmanager
+    def hold(self, find: Callable[[], Key]) -> Iterator[tuple[Served, Lineage]]:
+        """Keeps the deployment that `find` names loaded while the block runs. Raises Unavailable when it is gone."""
+        with self._lock:
+            key = find()
+            deployment = self._deployments.get(key)
+            if deployment is None or not deployment.answers or deployment.served is None:
+                raise Unavailable(f"{key} was unloaded a moment ago", retry_seconds=0.5)
+            deployment.in_flight += 1
+            deployment.last_used = time.monotonic()
+        try:
+            yield deployment.served, deployment.lineage
+        finally:
+            with self._lock:
+                deployment.in_flight -= 1
+                self._lock.notify_all()
+
+    def views(self) -> list[DeploymentView]:
+        with self._lock:
+            return [view(self._deployments[key]) for key in sorted(self._deployments)]
+
+    def served(self) -> list[tuple[Key, Served]]:
+        with self._lock:
+            return [(key, one.served) for key, one in self._deployments.items() if one.served]
+
+    def wait_for_change(self, seen: int, timeout: float) -> int:
+        """Blocks until something changed after revision `seen`, or the timeout; returns the revision."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._revision > seen, timeout)
+            return self._revision
+
+    def start_loading(self, record: VersionRecord, on_demand: bool = False) -> bool:
+        """Notes that a version is being loaded; False when it is held already or failed a moment ago."""
+        with self._lock:
+            known = self._deployments.get(record.key)
+            if known is not None and (known.state is not State.FAILED or time.monotonic() < known.retry_at):
+                return False
+            deployment = Deployment(record, lineage=record.lineage, on_demand=on_demand)
+            if known is not None:
+                deployment.failures = known.failures
+            self._deployments[record.key] = deployment
+        self._tell(deployment)
+        return True
+
+    def loaded(self, key: Key, served: Served, lineage: Lineage, at: datetime) -> None:
+        with self._lock:
+            deployment = self._deployments[key]
+            deployment.state, deployment.served, deployment.lineage = State.READY, served, lineage
+            deployment.error, deployment.failures, deployment.ready_at = "", 0, at
+        self._tell(deployment)
+
+    def failed(self, key: Key, error: str) -> None:
+        """The version is tried again after a while, each time a longer one."""
+        with self._lock:
+            deployment = self._deployments[key]
+            wait = min(FIRST_RETRY_SECONDS * 2**deployment.failures, LAST_RETRY_SECONDS)
+            deployment.state, deployment.error = State.FAILED, error
+            deployment.failures += 1
+            deployment.retry_at = time.monotonic() + wait
+        self._tell(deployment)
+
+    def switch(self, key: Key, alias: str, swap_seconds: float | None) -> None:
+        """New requests for the alias go to `key` from now on; the one before stays loaded, for rollback."""
+        with self._lock:
+            deployment = self._deployments[key]
+            assert deployment.answers
+            before = self._aliases.get((key.model, alias))
+            self._aliases[key.model, alias] = key
+            deployment.aliases.add(alias)
+            deployment.state = State.READY
+            deployment.swap_seconds = swap_seconds
+            old = self._deployments.get(before) if before and before != key else None
+            if old is not None:
+                self._unbind(old, alias)
+                if alias == CHAMPION:
+                    self._previous[key.model] = old.key
+        for one in (deployment, old):
+            if one is not None:
+                self._tell(one)
+
+    def release_alias(self, model: str, alias: str) -> None:
+        """The alias points at nothing any more."""
+        with self._lock:
+            key = self._aliases.pop((model, alias))
+            deployment = self._deployments[key]
+            self._unbind(deployment, alias)
+        self._tell(deployment)
+
+    def pointed_at(self) -> dict[tuple[str, str], Key]:
+        with self._lock:
+            return dict(self._aliases)
+
+    def superfluous(self, targets: Set[Key], keep_on_demand: int) -> list[Key]:
+        """Versions that no alias (here or in `targets`), no rollback and no recent request needs."""
+        with self._lock:
+            needed = {*targets, *self._aliases.values(), *self._previous.values()}
+            loose = [
+                one for one in self._deployments.values() if one.state is not State.LOADING and one.key not in needed
+            ]
+            wanted = sorted((one for one in loose if one.on_demand), key=lambda one: -one.last_used)
+            return [one.key for one in loose if not one.on_demand] + [one.key for one in wanted[keep_on_demand:]]
+
+    def free(self, key: Key) -> bool:
+        """Unload a version that no request holds; one that is held takes no new requests and is freed later."""
+        with self._lock:
+            deployment = self._deployments[key]
+            idle = deployment.in_flight == 0
+            before = deployment.state
+            deployment.state = State.UNLOADED if idle else State.DRAINING
+            if idle:
+                del self._deployments[key]
+                self._previous = {model: kept for model, kept in self._previous.items() if kept != key}
+        if deployment.state is not before:
+            self._tell(deployment)
+        if idle and deployment.served is not None:
+            deployment.served.close()
+        return idle
+
+    def unload(self, key: Key) -> DeploymentView:
+        """An operator's wish. Raises FailedPrecondition while an alias points at the version, KeyError unknown."""
+        with self._lock:
+            deployment = self._deployments[key]
+            if deployment.aliases:
+                aliases = ", ".join(sorted(deployment.aliases))
+                raise FailedPrecondition(f"{key} answers for {aliases}; move the alias first")
+            if deployment.state is State.LOADING:
+                raise FailedPrecondition(f"{key} is being loaded")
+        self.free(key)
+        return view(deployment)
+
+    def wait_idle(self, seconds: float) -> int:
+        """Waits until no request runs, at most so long; returns how many still do."""
+        with self._lock:
+            self._lock.wait_for(lambda: not self._in_flight(), seconds)
+            return self._in_flight()
+
+    def close(self) -> None:
+        """Unload everything; requests that still run end with CANCELLED."""
+        with self._lock:
+            left = list(self._deployments.values())
+            self._deployments.clear()
+            self._aliases.clear()
+        for deployment in left:
+            if deployment.served is not None:
+                deployment.served.close()
+
+    def _in_flight(self) -> int:
+        return sum(one.in_flight for one in self._deployments.values())
+
+    def _unbind(self, deployment: Deployment, alias: str) -> None:
+        deployment.aliases.discard(alias)
+        if not deployment.aliases and deployment.state is State.READY:
+            deployment.state = State.WARM
+
+    def _tell(self, deployment: Deployment) -> None:
+        with self._lock:
+            self._revision += 1
+            self._lock.notify_all()
+            seen = view(deployment)
+        self._changed(seen)
