@@ -66,7 +66,7 @@ class Evaluating:
         with self._database.write() as session:
             _check_champion(session, case)
             report = Report(id=new_id("report"), created_at=clock(session), **report_columns(judgement))
-            evaluations.finish(session, lease, report)
+            evaluations.finish(session, lease, report, holding.total)
         log.info("version judged", report=report.id, verdict=report.verdict, seconds=round(report.seconds, 3))
         _measure(judgement)
 

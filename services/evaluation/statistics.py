@@ -26,9 +26,9 @@ class Measure:
         return float(self.score(self.statistics.sum(axis=0, keepdims=True))[0])
 
 
-def mean(values: Sequence[float]) -> Measure:
+def mean(values: Sequence[float] | Table) -> Measure:
     """The plain mean of a value a row."""
-    return ratio(values, [1.0] * len(values))
+    return ratio(list(values), [1.0] * len(values))
 
 
 def ratio(sums: Sequence[float], counts: Sequence[float]) -> Measure:

@@ -71,14 +71,15 @@ def progress(session: Session, lease: Lease, done: int, total: int, seconds: flo
     row.done, row.total = done, total
 
 
-def finish(session: Session, lease: Lease, report: Report) -> None:
-    """Records the report, moves the version by its verdict and tells control. Raises LeaseLost."""
+def finish(session: Session, lease: Lease, report: Report, total: int) -> None:
+    """Records the report on all the work, moves the version by its verdict and tells control. Raises LeaseLost."""
     row = _held(session, lease)
     version = session.get_one(ModelVersion, (row.model, row.version))
     models.move_version(session, version, "evaluated")
     models.move_version(session, version, "blessed" if report.verdict == "pass" else "refused")
     session.add(report)
-    row.report, row.done, row.error, row.finished_at = report.id, row.total, "", clock(session)
+    row.report, row.error, row.finished_at = report.id, "", clock(session)
+    row.done = row.total = total
     _move(row, "succeeded")
     outbox.put(session, CONSIDER_VERDICT, ConsiderVerdict(report=report.id))
     session.flush()
