@@ -16,6 +16,20 @@ log = get_logger(__name__)
 class Consumer(CeleryConsumer):  # type: ignore[misc]
     """Consumes for an app made by `on_unhandled`."""
 
+    def create_task_handler(self, *args: Any) -> Callable[[Any], None]:
+        take = super().create_task_handler(*args)
+
+        def take_or_bury(message: Any) -> None:
+            try:
+                take(message)
+            except Exception as error:
+                # kombu counts KeyError among the connection errors, but here it is the message's fault
+                if isinstance(error, self.connection_errors) and not isinstance(error, KeyError):
+                    raise
+                self._unhandled(message, f"can't be taken: {type(error).__name__}: {error}")
+
+        return take_or_bury
+
     def on_unknown_task(self, body: object, message: Any, exc: Exception) -> None:
         self._unhandled(message, f"no handler for the Celery task {_task(message)!r} in this worker")
 

@@ -67,7 +67,7 @@ def _problem(message: Any) -> str:
         return "no body or headers"
     if properties.get("body_encoding") == "base64":
         try:
-            base64.b64decode(body)
+            base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError):
             return "the body is not base64"
     return ""

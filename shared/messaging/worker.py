@@ -48,6 +48,7 @@ class Worker:
         self.ready = threading.Event()
         self._settings, self._queues, self._concurrency = settings, list(queues), concurrency
         self._handling = Handling(settings, database, handlers, self.draining)
+        self._celery: _EmbeddedWorker | None = None
         self._app = build_app(settings)
         on_unhandled(self._app, self._handling.give_up)
         register_tasks(self._app, mine, self._handling)
@@ -74,9 +75,11 @@ class Worker:
         """Asks it to drain, from any thread."""
         self.draining.set()
         celery_state.should_stop = os.EX_OK
+        if self._celery is not None and self._celery.hub is not None:
+            self._celery.hub.call_soon(lambda: None)  # it may be waiting for the broker
 
     def _consume(self) -> None:
-        worker = _EmbeddedWorker(
+        self._celery = _EmbeddedWorker(
             app=self._app,
             queues=self._queues,
             concurrency=self._concurrency,
@@ -85,7 +88,7 @@ class Worker:
             without_heartbeat=True,
             ready=self.ready,
         )
-        worker.start()
+        self._celery.start()
 
     def _catch_signals(self) -> dict[int, Any]:
         if threading.current_thread() is not threading.main_thread():

@@ -28,10 +28,14 @@ CHAT_TEMPLATE = (
 
 def tiny_encoder(folder: Path, seed: int = 0) -> Path:
     """A BERT of 2 layers without a head, about 20k parameters; pads with [PAD]. Returns `folder`."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    # A vocabulary written down: the trainer breaks ties differently from one call to the next.
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=specials))
+    letters = [chr(code) for code in range(33, 127)]
+    words = sorted({word for line in CORPUS for word in line.split() if len(word) > 2})
+    pieces = [*specials, *letters, *(f"##{letter}" for letter in letters), *words]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     wrapped = FastTokenizer(tokenizer_object=tokenizer, model_max_length=64, **names)
