@@ -35,7 +35,7 @@ class QueueStats:
 @contextmanager
 def redis_client(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[Any]:
     """A client of the broker, reached the way Celery reaches it. Raises Unavailable."""
-    patience = {"socket_timeout": patience_seconds, "socket_connect_timeout": patience_seconds}
+    patience = {"socket_timeout": patience_seconds, "socket_connect_timeout": patience_seconds, "max_retries": 0}
     connection = Connection(
         broker_url(settings), transport=TRANSPORT, transport_options={**transport_options(settings), **patience}
     )
