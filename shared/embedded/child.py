@@ -115,14 +115,16 @@ class Child:
             self._process.wait(max(seconds, 0.0))
         except subprocess.TimeoutExpired:
             return False
-        if self._pump:
-            self._pump.join(timeout=2)
         return True
+
+    def finish_listening(self) -> None:
+        """Once it and all that hold its output have ended: writes the rest of what it said."""
+        if self._pump:
+            self._pump.join(timeout=1)
 
     def last_words(self) -> str:
         """What it said last, to explain why it ended."""
-        if self._pump:
-            self._pump.join(timeout=1)
+        self.finish_listening()
         lines = [readable(line) for line in self._last_lines if line.strip()]
         return lines[-1] if lines else "it said nothing"
 

@@ -14,7 +14,7 @@ from shared.embedded import orphans, state
 from shared.embedded.child import Child
 from shared.embedded.lock import HomeLock
 from shared.embedded.logs import LogSink
-from shared.embedded.plan import SERVICES, PlatformPlan, make_plan
+from shared.embedded.plan import PlatformPlan, make_plan
 from shared.embedded.state import PlatformState, ServiceState
 from shared.errors import Cancelled, FailedPrecondition
 
@@ -27,17 +27,27 @@ EARLY_EXITS = 3
 class Manager:
     """One platform on one folder. `run()` blocks until SIGINT, SIGTERM or `stop()`."""
 
-    def __init__(self, settings: Settings, echo: TextIO | None = None) -> None:
+    def __init__(
+        self, settings: Settings, echo: TextIO | None = None, plan: Callable[[Settings], PlatformPlan] = make_plan
+    ) -> None:
         self.settings = settings
-        self.stopping = threading.Event()
+        self._make_plan = plan
+        self._stopping = False
+        self._hurried = False
         self._lock = HomeLock(settings.home)
         self._echo = echo
-        self._children: dict[str, Child] = {}
+        self._queue: list[Child] = []
+        self._services: list[Child] = []
         self._written: PlatformState | None = None
 
+    @property
+    def _children(self) -> list[Child]:
+        return [*self._queue, *self._services]
+
     def stop(self) -> None:
-        """From any thread or signal handler; `run()` returns when everything is down."""
-        self.stopping.set()
+        """From any thread or signal handler; `run()` returns when everything is down. Twice: without grace."""
+        self._hurried = self._stopping
+        self._stopping = True
 
     def run(self, on_ready: Callable[[PlatformState], None] = lambda _: None) -> None:
         """Starts everything, calls `on_ready` once, and keeps it alive.
@@ -49,12 +59,14 @@ class Manager:
         self._sink = LogSink(self.settings.home / "logs", self._echo)
         with self._signals():
             try:
+                state.path_in(self.settings.home).unlink(missing_ok=True)
                 self._clean_up()
-                plan = make_plan(self.settings)
+                plan = self._make_plan(self.settings)
                 self._start(plan)
                 on_ready(self._save(plan))
-                while not self.stopping.wait(TICK_SECONDS):
+                while not self._stopping:
                     self._keep_alive(plan)
+                    time.sleep(TICK_SECONDS)
             finally:
                 self._stop_all()
                 state.path_in(self.settings.home).unlink(missing_ok=True)
@@ -69,66 +81,74 @@ class Manager:
 
     def _start(self, plan: PlatformPlan) -> None:
         deadline = time.monotonic() + START_SECONDS
-        self._children = {child.name: Child(child, self._sink) for child in plan.children}
-        queue = [child for name, child in self._children.items() if name not in SERVICES]
-        for group in (queue, [self._children[name] for name in SERVICES]):
+        self._queue = [Child(child, self._sink) for child in plan.queue]
+        self._services = [Child(child, self._sink) for child in plan.services]
+        for group in (self._queue, self._services):
             for child in group:
                 child.start()
                 self._save(plan)
             while not all(child.ready for child in group):
                 self._check_start(deadline)
                 self._keep_alive(plan)
-                if self.stopping.wait(TICK_SECONDS):
+                time.sleep(TICK_SECONDS)
+                if self._stopping:
                     raise Cancelled("stopped before the platform was ready")
 
     def _check_start(self, deadline: float) -> None:
-        for name, child in self._children.items():
+        for child in self._children:
+            name = child.plan.name
             if child.early_exits >= EARLY_EXITS:
                 raise FailedPrecondition(f"{name} does not start: {child.last_words()} (see {self._sink.path(name)})")
         if time.monotonic() > deadline:
-            slow = ", ".join(name for name, child in self._children.items() if not child.ready)
+            slow = ", ".join(child.plan.name for child in self._children if not child.ready)
             raise FailedPrecondition(
                 f"{slow} not ready after {START_SECONDS:.0f} s; the logs are in {self.settings.home / 'logs'}"
             )
 
     def _keep_alive(self, plan: PlatformPlan) -> None:
-        for name, child in self._children.items():
+        for child in self._children:
             if happened := child.keep_alive():
-                self._say(f"{name} {happened}")
+                self._say(f"{child.plan.name} {happened}")
         self._save(plan)
 
     def _save(self, plan: PlatformPlan) -> PlatformState:
         services = {
-            name: ServiceState(
-                address=plan.addresses[name],
-                metrics=f"http://{plan.metrics[name]}/metrics",
-                ready=self._children[name].ready,
-                pid=self._children[name].pid,
-                restarts=self._children[name].restarts,
+            child.plan.name: ServiceState(
+                address=plan.addresses[child.plan.name],
+                metrics=f"http://{plan.metrics[child.plan.name]}/metrics",
+                ready=child.ready,
+                pid=child.pid,
+                restarts=child.restarts,
             )
-            for name in SERVICES
+            for child in self._services
         }
-        ready = all(child.ready for child in self._children.values())
+        ready = all(child.ready for child in self._children)
         now = PlatformState(str(plan.home), os.getpid(), ready, plan.broker, services)
         if now != self._written:
-            now.write()
-            self._written = now
+            try:
+                now.write()
+                self._written = now
+            except OSError as error:  # a full disk must not end what runs
+                self._say(f"can't write {state.path_in(plan.home)}: {error.strerror}")
         return now
 
     def _stop_all(self) -> None:
-        grace = self.settings.grace_seconds + 5
-        services = [child for name, child in self._children.items() if name in SERVICES]
-        rest = [child for name, child in self._children.items() if name not in SERVICES]
-        for group in (services, rest):  # the queue last: services put unfinished messages back
+        if self._children:
+            self._say("stopping")
+        for group in (self._services, self._queue):  # services put unfinished messages back into the queue
             for child in group:
                 child.signal(signal.SIGTERM)
-            deadline = time.monotonic() + grace
+            deadline = time.monotonic() + self.settings.grace_seconds + 5
+            while any(child.pid for child in group) and time.monotonic() < deadline and not self._hurried:
+                time.sleep(TICK_SECONDS)
             for child in group:
-                if not child.wait(deadline - time.monotonic()):
-                    self._say(f"{child.plan.name} did not end within {grace:g} s and is killed")
+                if child.pid:
+                    self._say(f"{child.plan.name} did not end in time and is killed")
                     child.signal(signal.SIGKILL)
-                    child.wait(5)
+                child.wait(5)
         orphans.end(orphans.marked(self.settings.home), grace_seconds=2)
+        for child in self._children:
+            child.finish_listening()
 
     def _say(self, what: str) -> None:
         self._sink.write("platform", what)

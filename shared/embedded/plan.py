@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import shared
 from shared.config import Settings, child_environment
@@ -23,13 +24,13 @@ class PlatformPlan:
     """Everything to start, in order, with the addresses fixed for the life of the platform."""
 
     home: Path
-    valkey: EmbeddedValkey | None
-    """None when a broker is configured."""
     broker: str
     """host:port of the queue's server."""
     addresses: dict[str, str | None]
     metrics: dict[str, str]
-    children: tuple[ChildPlan, ...]
+    queue: tuple[ChildPlan, ...]
+    """Started first and stopped last."""
+    services: tuple[ChildPlan, ...]
 
 
 def make_plan(settings: Settings) -> PlatformPlan:
@@ -41,17 +42,21 @@ def make_plan(settings: Settings) -> PlatformPlan:
     addresses = {name: _address(settings, ports, name) for name in SERVICES}
     metrics = {name: ports.free() for name in SERVICES}
     valkey = None if settings.broker_url else EmbeddedValkey(settings.home, ports.free())
-    children = []
+    queue = []
     if valkey:
         marked = {**child_environment(), MARK: str(settings.home)}
-        children.append(ChildPlan("valkey", valkey.prepare(), marked, probe=valkey.ping))
-    for name in SERVICES:
-        environment = _environment(settings, valkey, name, addresses, metrics[name])
-        command = [sys.executable, "-P", "-m", f"services.{name}"]
-        niceness = TRAINING_NICENESS if name == "finetuning" else 0
-        children.append(ChildPlan(name, command, environment, niceness))
-    broker = valkey.address if valkey else settings.broker_url.rpartition("@")[2].removeprefix("redis://")
-    return PlatformPlan(settings.home, valkey, broker, addresses, metrics, tuple(children))
+        queue.append(ChildPlan("valkey", valkey.prepare(), marked, probe=valkey.ping))
+    services = [
+        ChildPlan(
+            name,
+            [sys.executable, "-P", "-m", f"services.{name}"],
+            _environment(settings, valkey, name, addresses, metrics[name]),
+            niceness=TRAINING_NICENESS if name == "finetuning" else 0,
+        )
+        for name in SERVICES
+    ]
+    broker = valkey.address if valkey else urlsplit(settings.broker_url).netloc.rpartition("@")[2]
+    return PlatformPlan(settings.home, broker, addresses, metrics, tuple(queue), tuple(services))
 
 
 def threads_for(service: str, cores: int) -> int:

@@ -61,6 +61,7 @@ class EmbeddedValkey:
             "save": '""',
             "daemonize": "no",
             "loglevel": "notice",
+            "set-proc-title": "no",  # a title would overwrite the environment that tells whose it is
         }
         write_secret(self.config, "".join(f"{key} {value}\n" for key, value in settings.items()))
         return [str(server), str(self.config)]
@@ -83,6 +84,7 @@ class EmbeddedValkey:
 
 def write_secret(path: Path, text: str) -> None:
     """Writes a file that only its owner can read, from its first byte on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
