@@ -33,7 +33,7 @@ def list_models(session: Session, limit: int, offset: int) -> list[ModelView]:
     named = {*pipelines.names(session), *session.scalars(select(ModelVersion.model).distinct())}
     names = sorted(named)[offset : offset + limit]
     newest = select(ModelVersion.model, func.max(ModelVersion.version)).where(ModelVersion.model.in_(names))
-    numbers = dict(session.execute(newest.group_by(ModelVersion.model)).tuples().all())
+    numbers = {row[0]: row[1] for row in session.execute(newest.group_by(ModelVersion.model))}
     aliases: dict[str, dict[str, int]] = {name: {} for name in names}
     for row in session.scalars(select(Alias).where(Alias.model.in_(names))):
         aliases[row.model][row.alias] = row.version

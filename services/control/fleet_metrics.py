@@ -71,7 +71,7 @@ def outbox_lag(session: Session) -> float:
 
 def _export_jobs(session: Session, name: str) -> None:
     query = select(Job.state, func.count()).where(Job.pipeline == name).group_by(Job.state)
-    counts = dict(session.execute(query).tuples().all())
+    counts = {row[0]: row[1] for row in session.execute(query)}
     for state in JOB_STATES:
         metrics.TRAINING_RUNS.labels(name, state).set(counts.get(state, 0))
 
