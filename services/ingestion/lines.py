@@ -11,6 +11,7 @@ from shared.rows import Reason, RowError
 RAW_BYTES = 4096
 """How much of a bad row is kept."""
 HEAD_BYTES = 512
+CONTROLS = bytes(set(range(32)) - set(b"\t\n\r"))
 UTF8_MARK = b"\xef\xbb\xbf"
 NOT_LINES = {
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
@@ -118,8 +119,8 @@ def _text(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for mark, what in NOT_LINES.items():
         if head.startswith(mark):
             raise InvalidArgument(f"the file is {what}. Rows come as JSON Lines in UTF-8", field="chunk")
-    if head.count(0, 0, HEAD_BYTES) * 10 > min(len(head), HEAD_BYTES):
+    if len(head.translate(None, CONTROLS)) < 0.9 * len(head):
         raise InvalidArgument(
-            "the file is no text, or UTF-16: it holds zero bytes. Rows come as JSON Lines in UTF-8", field="chunk"
+            "the file is no text, or UTF-16: it is full of control bytes. Rows come as JSON Lines in UTF-8", field="chunk"
         )
     return chain((head.removeprefix(UTF8_MARK),), rest)

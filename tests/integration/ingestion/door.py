@@ -35,24 +35,27 @@ class Door:
 
     def __init__(self, address: str, rooms: Rooms, database: Database, settings: Settings) -> None:
         self.channel = open_channel(address, retries=False)
-        self.stub = ingestion_pb2_grpc.IngestionStub(self.channel)  # type: ignore[no-untyped-call]
+        self.stub = ingestion_pb2_grpc.IngestionStub(self.channel)
         self.rooms, self.database, self.settings, self.address = rooms, database, settings, address
 
     def append(
         self, rows: Iterable[dict[str, Any]], key: str, pipeline: str = "sentiment", source: str = "tests"
     ) -> pb.Batch:
-        return self.stub.AppendRows(append_requests(rows, key, pipeline, source), timeout=60)  # type: ignore[no-any-return]
+        answer: pb.Batch = self.stub.AppendRows(append_requests(rows, key, pipeline, source), timeout=60)
+        return answer
 
     def upload(self, content: bytes | str, key: str, pipeline: str = "sentiment", piece: int = 1 << 20) -> pb.Batch:
         data = content.encode() if isinstance(content, str) else content
-        return self.stub.ImportFile(file_requests(data, key, pipeline, piece), timeout=60)  # type: ignore[no-any-return]
+        answer: pb.Batch = self.stub.ImportFile(file_requests(data, key, pipeline, piece), timeout=60)
+        return answer
 
     def build(self, pipeline: str = "sentiment") -> int | None:
         return self.rooms.builder.build(pipeline)
 
     def version(self, version: int = 0, pipeline: str = "sentiment") -> pb.DatasetVersion:
         request = pb.GetDatasetVersionRequest(pipeline=pipeline, version=version)
-        return self.stub.GetDatasetVersion(request, timeout=20)  # type: ignore[no-any-return]
+        answer: pb.DatasetVersion = self.stub.GetDatasetVersion(request, timeout=20)
+        return answer
 
     def rows(self, pipeline: str = "sentiment", **filters: Any) -> list[pb.Row]:
         return list(self.stub.ReadRows(pb.ReadRowsRequest(pipeline=pipeline, **filters), timeout=20))
