@@ -49,19 +49,23 @@ class Artifacts:
         aside = f"{target}.{new_id('part')}" if self.is_local else target
         if self.is_local:
             self._files.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-        with self._files.transaction if not self.is_local else _nothing():
-            try:
-                with self._files.open(aside, "wb") as file:
-                    yield cast(BinaryIO, file)
-                    if self.is_local:
-                        file.flush()
-                        os.fsync(file.fileno())
-            except BaseException:
+        file = self._files.open(aside, "wb") if self.is_local else self._files._open(aside, "wb", autocommit=False)
+        try:
+            with file:
+                yield cast(BinaryIO, file)
                 if self.is_local:
-                    Path(aside).unlink(missing_ok=True)
-                raise
+                    file.flush()
+                    os.fsync(file.fileno())
+        except BaseException:
+            if self.is_local:
+                Path(aside).unlink(missing_ok=True)
+            else:
+                file.discard()
+            raise
         if self.is_local:
             Path(aside).replace(target)
+        else:
+            file.commit()  # by the file itself: fsspec's transactions belong to no thread
 
     def write_bytes(self, uri: str, data: bytes) -> None:
         with self.create(uri) as file:
@@ -94,6 +98,7 @@ class Artifacts:
 
     def delete(self, uri: str) -> None:
         """Removes a file or folder; quiet when it is gone already."""
+        self._files.invalidate_cache()
         if self._files.exists(self._at(uri)):
             self._files.rm(self._at(uri), recursive=True)
 
@@ -167,8 +172,3 @@ def _verify(path: Path, digest: str, uri: str) -> None:
     seen = file_digest(path)
     if seen != digest:
         raise DataCorrupted(f"{uri!r} has SHA-256 {seen[:12]}…, its record says {digest[:12]}…", uri=uri)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

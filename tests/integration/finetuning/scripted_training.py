@@ -41,9 +41,7 @@ class Script:
         output.mkdir(parents=True, exist_ok=True)
         (output / "model.safetensors").write_bytes(self.spec.run.encode())
         method, labels = self.spec.method.name, self.spec.labels or ()
-        card = ModelCard(
-            "classification", method, labels, "base", "b", 64, "w", "", self.spec.run, "d", "float32"
-        )
+        card = ModelCard("classification", method, labels, "base", "b", 64, "w", "", self.spec.run, "d", "float32")
         card.write(output)
         self.say("finished", path=str(output), weights_digest="w", adapter_digest="", metrics={"accuracy": 0.5})
         return EXIT_FINISHED

@@ -50,6 +50,10 @@ class World:
         url = artifacts_url or made.resolved_artifacts_url
         return cls(database, made, Artifacts(url, made.cache_folder, made.artifacts_endpoint))
 
+    def limit(self, **settings: Any) -> None:
+        """Changes settings for the attempts that begin from now on."""
+        self.settings = self.settings.model_copy(update=settings)
+
     def dataset(self, rows: int = 24) -> int:
         """Seals a version of two classes that differ in one word; returns its number."""
         return seal(self.database, self.artifacts, self.settings.home / "part.parquet", rows)
