@@ -8,7 +8,7 @@ from shared.errors import FailedPrecondition, InvalidArgument
 from shared.pipelines.bases import base_exists
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.database import clock
-from shared.storage.repositories import jobs, pipelines, status
+from shared.storage.repositories import datasets, jobs, pipelines
 from shared.storage.tables import Batch, Job, Pipeline
 
 
@@ -32,18 +32,22 @@ def apply(session: Session, wanted: PipelineSpec, *, dry_run: bool = False) -> t
 
 
 def delete(session: Session, name: str) -> Pipeline:
-    """Stops a pipeline: it takes no more rows and starts no more jobs; its active jobs are cancelled.
-
-    Raises NotFound.
-    """
+    """Stops a pipeline: it takes no more rows and starts no more jobs. Raises NotFound."""
     pipelines.lock(session, name)
     row = pipelines.get(session, name)
     row.deleted_at = row.updated_at = clock(session)
-    going = select(Job.id).where(Job.pipeline == name, Job.state.in_((*status.ACTIVE, "paused")))
-    for id in session.scalars(going).all():
-        jobs.want(session, id, "cancel")
     audit.record(session, "delete_pipeline", name, revision=row.revision)
     return row
+
+
+def cancel_jobs(session: Session, name: str) -> None:
+    """Cancels what a deleted pipeline still trains.
+
+    In a transaction of its own: whoever finishes a job locks the job before the pipeline, not after it.
+    """
+    going = select(Job.id).where(Job.pipeline == name, Job.state.in_((*jobs.ACTIVE, "paused")))
+    for id in session.scalars(going).all():
+        jobs.want(session, id, "cancel")
 
 
 def _preview(session: Session, found: Pipeline | None, wanted: PipelineSpec) -> tuple[Pipeline, bool]:
@@ -83,6 +87,6 @@ def _check_change(session: Session, present: PipelineSpec, wanted: PipelineSpec)
 
 
 def _labels_in_use(session: Session, present: PipelineSpec) -> list[str]:
-    newest = status.newest_sealed(session, present.name)
-    learnt = sorted(newest.statistics.get("labels", {})) if newest else []
-    return present.labels or learnt
+    newest = datasets.newest_sealed(session, present.name)
+    counted = newest.statistics.get("labels", {}).values() if newest else ()
+    return present.labels or sorted({label for split in counted for label in split})

@@ -9,7 +9,7 @@ from services.control.leadership import Term
 from shared.config import Settings
 from shared.messaging import broker
 from shared.storage.database import Database, clock
-from shared.storage.repositories import models, pipelines, status
+from shared.storage.repositories import datasets, models, pipelines, status
 from shared.storage.states import JOB_STATES
 from shared.storage.tables import AliasMove, Job, OutboxMessage
 from shared.telemetry import metrics
@@ -77,7 +77,7 @@ def _export_jobs(session: Session, name: str) -> None:
 
 
 def _export_dataset(session: Session, name: str) -> None:
-    dataset = status.newest_sealed(session, name)
+    dataset = datasets.newest_sealed(session, name)
     if dataset is None:
         return
     for split, rows in {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}.items():

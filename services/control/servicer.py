@@ -46,7 +46,10 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
 
     def DeletePipeline(self, request: pb.DeletePipelineRequest, context: Context) -> pb.Pipeline:
         with self._database.write() as session:
-            return convert.pipeline(declaring.delete(session, request.name))
+            row = declaring.delete(session, request.name)
+        with self._database.write() as session:
+            declaring.cancel_jobs(session, request.name)
+        return convert.pipeline(row)
 
     def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.Job:
         wanted = (request.pipeline, request.dataset_version, request.idempotency_key)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.control import audit, triggers
 from shared.errors import FailedPrecondition, NotFound
-from shared.storage.repositories import jobs, pipelines, status
+from shared.storage.repositories import datasets, jobs, pipelines
 from shared.storage.repositories.jobs import Wanted
 from shared.storage.tables import Checkpoint, DatasetVersion, Job, Run
 
@@ -101,7 +101,7 @@ def _views(session: Session, found: Sequence[Job]) -> list[JobView]:
 
 def _dataset(session: Session, pipeline: str, version: int) -> DatasetVersion:
     if version == 0:
-        newest = status.newest_sealed(session, pipeline)
+        newest = datasets.newest_sealed(session, pipeline)
         if newest is None:
             raise FailedPrecondition(f"pipeline {pipeline!r} has no sealed dataset version yet", pipeline=pipeline)
         return newest

@@ -9,7 +9,7 @@ from services.control import backlog
 from shared.contracts import routes
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.database import clock
-from shared.storage.repositories import jobs, pipelines, status
+from shared.storage.repositories import datasets, jobs, pipelines, status
 from shared.storage.tables import Batch, DatasetVersion, DatasetVersionBatch, Job, Pipeline, TriggerDecision
 from shared.telemetry.metrics import TRIGGER_DECISIONS
 
@@ -58,7 +58,7 @@ def consider(session: Session, pipeline: str, version: int, *, device: str, max_
 
 def decide(session: Session, pipeline: Pipeline, dataset: DatasetVersion) -> Decision:
     """What the trigger says now. Reasons hold no countdowns: the same situation gives the same words."""
-    newest = status.newest_sealed(session, pipeline.name)
+    newest = datasets.newest_sealed(session, pipeline.name)
     spec = PipelineSpec.model_validate(pipeline.spec)
     if pipeline.deleted_at is not None:
         return Decision("no", "the pipeline was deleted")
@@ -86,7 +86,7 @@ def obstacle(session: Session, dataset: DatasetVersion) -> str | None:
 
     A version must be judged first, because it may show that its new batches have to be held.
     """
-    job = status.active_job(session, dataset.pipeline)
+    job = jobs.active(session, dataset.pipeline)
     if job is not None:
         return f"{job.id} is active"
     judged = status.being_judged(session, dataset.pipeline)

@@ -8,7 +8,7 @@ from shared.contracts import messages, routes
 from shared.pipelines.schema import PipelineSpec
 from shared.storage import outbox
 from shared.storage.database import clock
-from shared.storage.repositories import models, pipelines, status
+from shared.storage.repositories import datasets, models, pipelines
 from shared.storage.tables import Batch, DatasetVersionBatch, ModelVersion, Report
 from shared.telemetry.logs import get_logger
 
@@ -37,7 +37,7 @@ def consider(session: Session, report_id: str) -> None:
 
 def reconsider_newest(session: Session, pipeline: str) -> None:
     """Asks again about the newest dataset version: rows may have come in while a job was active."""
-    newest = status.newest_sealed(session, pipeline)
+    newest = datasets.newest_sealed(session, pipeline)
     if newest is not None:
         message = messages.ConsiderDatasetVersion(pipeline=pipeline, version=newest.version)
         outbox.put(session, routes.CONSIDER_DATASET_VERSION, message)

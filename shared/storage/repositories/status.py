@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.database import clock
-from shared.storage.repositories import models
+from shared.storage.repositories import datasets, jobs, models
 from shared.storage.tables import (
     Batch,
     DatasetVersion,
@@ -19,8 +19,6 @@ from shared.storage.tables import (
     Pipeline,
     Report,
 )
-
-ACTIVE = ("queued", "running", "pausing")
 
 
 @dataclass(frozen=True)
@@ -54,22 +52,10 @@ def leader(session: Session, role: str) -> str:
     return session.scalar(query) or ""
 
 
-def newest_sealed(session: Session, pipeline: str) -> DatasetVersion | None:
-    """The newest sealed dataset version."""
-    query = select(DatasetVersion).where(DatasetVersion.pipeline == pipeline, DatasetVersion.state == "sealed")
-    return session.scalars(query.order_by(DatasetVersion.version.desc()).limit(1)).one_or_none()
-
-
 def newest_job(session: Session, pipeline: str) -> Job | None:
     """The job that was created last."""
     query = select(Job).where(Job.pipeline == pipeline)
     return session.scalars(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1)).one_or_none()
-
-
-def active_job(session: Session, pipeline: str) -> Job | None:
-    """The oldest job that is queued, running or pausing."""
-    query = select(Job).where(Job.pipeline == pipeline, Job.state.in_(ACTIVE))
-    return session.scalars(query.order_by(Job.created_at).limit(1)).one_or_none()
 
 
 def being_judged(session: Session, model: str) -> int | None:
@@ -88,7 +74,7 @@ def being_judged(session: Session, model: str) -> int | None:
 
 
 def _of_pipeline(session: Session, name: str, spec: PipelineSpec) -> PipelineStatus:
-    aliases, dataset = models.aliases(session, name), newest_sealed(session, name)
+    aliases, dataset = models.aliases(session, name), datasets.newest_sealed(session, name)
     held = select(func.count()).select_from(Batch).where(Batch.pipeline == name, Batch.state == "held")
     return PipelineStatus(
         name=name,
@@ -103,7 +89,7 @@ def _of_pipeline(session: Session, name: str, spec: PipelineSpec) -> PipelineSta
 
 
 def _state(session: Session, name: str, dataset: DatasetVersion | None) -> str:
-    job = active_job(session, name)
+    job = jobs.active(session, name)
     if job is not None:
         return "queued" if job.state == "queued" else "training"
     unconsidered = select(Report.verdict).where(Report.model == name, Report.considered_at.is_(None))

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -65,14 +66,15 @@ def test_models_versions_and_reports_are_looked_up(serve: Any, proved: Database)
 def test_what_is_not_there_is_not_found(control: Any, database: Database) -> None:
     with database.write() as session:
         history.declare(session)
-    for call, words in (
+    cases: list[tuple[Callable[[], Any], str]] = [
         (lambda: control.ListModelVersions(pb.ListModelVersionsRequest(model="sentimint")), "did you mean 'sentiment'"),
         (lambda: control.GetModelVersion(pb.GetModelVersionRequest(model="sentiment")), "no champion"),
         (lambda: control.GetReport(pb.GetReportRequest(model="sentiment")), "no evaluation report on sentiment"),
         (lambda: control.GetReport(pb.GetReportRequest(id="report-x")), "report-x"),
         (lambda: control.GetLineage(pb.GetLineageRequest(request_id="request-x")), "request-x"),
         (lambda: control.ReplayDeadLetter(pb.ReplayDeadLetterRequest(id="dead-x")), "dead-x"),
-    ):
+    ]
+    for call, words in cases:
         with refused(Code.NOT_FOUND, words):
             call()
 
@@ -95,10 +97,11 @@ def test_the_gate_is_a_precondition_of_promotion(serve: Any, proved: Database) -
 def test_the_history_tells_who_was_champion_at_any_time(serve: Any, proved: Database) -> None:
     control = serve(proved)
     moments = []
-    for step in (
+    steps: list[Callable[[], Any]] = [
         lambda: control.Rollback(pb.RollbackRequest(model="sentiment", reason="complaints")),
         lambda: control.Promote(pb.PromoteRequest(model="sentiment", version=2, reason="false alarm")),
-    ):
+    ]
+    for step in steps:
         with proved.read() as session:
             moments.append(clock(session))
         move = step()

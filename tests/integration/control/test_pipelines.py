@@ -19,7 +19,8 @@ def apply(control: Any, yaml: str = YAML, **options: Any) -> pb.Pipeline:
     return answer
 
 
-def test_a_pipeline_is_declared_changed_and_left_unchanged(control: Any) -> None:
+def test_a_pipeline_is_declared_changed_and_left_unchanged(serve: Any, any_database: Database) -> None:
+    control = serve(any_database)
     first = apply(control)
     assert (first.name, first.revision, first.unchanged) == ("sentiment", 1, False)
     assert MessageToDict(first.spec)["data"]["splits"]["test"] == 0.15
@@ -76,7 +77,9 @@ def test_labels_learnt_from_the_data_are_kept_too(control: Any, database: Databa
     with database.write() as session:
         history.add_batch(session, "b1", 10)
         history.seal(session, 1, "b1")
-        session.get_one(DatasetVersion, ("sentiment", 1)).statistics = {"labels": {"bad": 3, "fine": 7}}
+        session.get_one(DatasetVersion, ("sentiment", 1)).statistics = {
+            "labels": {"train": {"bad": 3}, "test": {"fine": 1}}
+        }
     with refused(Code.FAILED_PRECONDITION, "fine"):
         apply(control, YAML)
     assert apply(control, YAML.replace("[bad, good]", "[bad, fine]")).revision == 2

@@ -16,16 +16,19 @@ from shared.messaging.worker import Worker
 from shared.rpc.server import Server
 from shared.storage.database import Database
 from shared.storage.ids import new_id
+from shared.storage.migrate import migrate
 
 QUEUE = "control"
 SERVER_THREADS = 32
 
 
-class Application:
-    """Everything that one control process runs. `address` is where its gRPC server listens."""
+class Service:
+    """Everything that one control process runs, wired. `address` is where its gRPC server listens."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        migrate(settings.resolved_database_url)
+        database = Database(settings.resolved_database_url)
         self._publisher = Publisher(settings, database)
         owner = f"{socket.gethostname()}-{os.getpid()}-{new_id('control')[-9:]}"
         self._loop = leader_loop(settings, database, self._publisher, Leadership(database, owner))
