@@ -28,7 +28,8 @@ def find_base(base: str) -> BaseFiles:
     folder = Path(base).expanduser()
     if folder.is_dir():
         return _in_folder(folder, f"base folder {base}")
-    if files := _package_files(base):
+    files = _package_files(base)
+    if files is not None:
         return _in_package(base, files)
     if HUB_ID.fullmatch(base):
         return BaseFiles("hub", Path(base))
@@ -49,12 +50,12 @@ def base_exists(base: str) -> str | None:
     return None
 
 
-def _package_files(name: str) -> list[Path]:
-    """Config and weight files of an installed package; empty when it is not installed."""
+def _package_files(name: str) -> list[Path] | None:
+    """Config and weight files of an installed package; None when it is not installed."""
     try:
         files = metadata.files(name) or []
     except (metadata.PackageNotFoundError, ValueError):
-        return []
+        return None
     return [Path(str(file.locate())) for file in files if file.suffix in {".safetensors", ".gguf", ".json"}]
 
 

@@ -86,6 +86,7 @@ def tiny_decoder(folder: Path, seed: int = 0) -> Path:
         eos_token_id=2,
         pad_token_id=2,
         tie_word_embeddings=True,
+        initializer_range=0.2,  # wide enough that a frozen head can tell tokens apart
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     wrapped.save_pretrained(folder)

@@ -1,6 +1,9 @@
 """LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685) through PEFT, on all linear layers."""
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -27,7 +30,8 @@ class Lora(Method):
             target_modules="all-linear",
             task_type=TASK_TYPES[kind],
         )
-        return cast(PreTrainedModel, get_peft_model(model, wanted, autocast_adapter_dtype=False))
+        with _without_peft_warnings():
+            return cast(PreTrainedModel, get_peft_model(model, wanted, autocast_adapter_dtype=False))
 
     def save(self, model: PreTrainedModel, folder: Path, base: str) -> None:
         peft = cast(PeftModel, model)
@@ -46,10 +50,19 @@ def attach(model: PreTrainedModel, folder: Path, merge: bool) -> PreTrainedModel
     Raises DataCorrupted when the adapter's keys are not exactly those that its configuration asks for.
     """
     given = set(load_file(folder / "adapter_model.safetensors"))
-    peft = PeftModel.from_pretrained(model, str(folder), autocast_adapter_dtype=False)
+    with _without_peft_warnings():
+        peft = PeftModel.from_pretrained(model, str(folder), autocast_adapter_dtype=False)
     wanted = set(get_peft_model_state_dict(peft, save_embedding_layers=False))
     if given != wanted:
         strange = sorted(given ^ wanted)[0]
         what = "has a key too many" if strange in given else "lacks a key"
         raise DataCorrupted(f"adapter {folder.name} {what}: {strange}")
     return cast(PreTrainedModel, peft.merge_and_unload() if merge else peft)
+
+
+@contextmanager
+def _without_peft_warnings() -> Iterator[None]:
+    """PEFT asks transformers for an attribute by its old name; missing keys, its other warning, are errors here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
