@@ -55,7 +55,9 @@ class UploadBar:
         from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
         columns = ("sending", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console(), transient=True, disable=quiet)
+        self._progress = Progress(
+            *columns, console=console(), transient=True, disable=quiet or not console().is_terminal
+        )
         self._total = total
 
     def __enter__(self) -> "UploadBar":

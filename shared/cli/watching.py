@@ -73,8 +73,7 @@ def _as_bar(events: Iterator["JobEvent"], job: "Job") -> Iterator["JobEvent"]:
 
 def _as_lines(events: Iterator["JobEvent"], job: "Job") -> Iterator["JobEvent"]:
     for event in events:
-        now = event.job
-        console().print(f"{now.state} {now.step}/{now.total_steps} {event.kind} {_detail(event)}")
+        console().print(f"{event.created_at:%H:%M:%S} {event.kind:<10} {_line(event)}")
         yield event
 
 
@@ -85,9 +84,28 @@ def _as_json(events: Iterator["JobEvent"], job: "Job") -> Iterator["JobEvent"]:
         yield event
 
 
+def _line(event: "JobEvent") -> str:
+    """Progress as it was at the event; the job that comes with it is as it is now."""
+    detail = event.detail
+    if event.kind != "progress":
+        return _detail(event)
+    facts = [f"{detail.get('step', 0):.0f}/{detail.get('total_steps', 0):.0f}"]
+    if "loss" in detail:
+        facts.append(f"loss {detail['loss']:.4f}")
+    if detail.get("tokens_per_second"):
+        facts.append(f"{detail['tokens_per_second']:,.0f} tok/s")
+    if detail.get("eta_seconds") is not None:
+        facts.append(f"{seconds(detail['eta_seconds'])} left")
+    return " · ".join(facts)
+
+
 def _detail(event: "JobEvent") -> str:
     return " ".join(f"{key}={_short(value)}" for key, value in event.detail.items())
 
 
 def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) and value != int(value) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_short(item)}" for key, item in value.items()) + "}"
+    return str(value)

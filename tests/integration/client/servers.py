@@ -1,0 +1,193 @@
+"""Real gRPC servers with servicers that remember what they were asked; the client's other side."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+
+from shared.contracts.generated.flywheel.common.v1 import common_pb2 as common
+from shared.contracts.generated.flywheel.control.v1 import control_pb2 as control
+from shared.contracts.generated.flywheel.control.v1 import control_pb2_grpc
+from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as inference
+from shared.contracts.generated.flywheel.inference.v1 import inference_pb2_grpc
+from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as ingestion
+from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2_grpc
+from shared.errors import GateNotPassed, NotFound, Unavailable
+from shared.rpc.server import Server
+
+LINEAGE = common.Lineage(
+    model="sentiment", version=2, weights_digest="ab", run="run-1", dataset_version=3, engine="torch"
+)
+
+
+class FakeInference(inference_pb2_grpc.InferenceServicer):
+    """Fails `failures` calls with UNAVAILABLE, then answers."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.cut_after = -1
+        """Chunks before a stream is cut; -1 never."""
+        self.requests: list[Any] = []
+        self.cancelled = threading.Event()
+        self.wait_seconds = 0.0
+
+    def Classify(self, request: inference.ClassifyRequest, context: grpc.ServicerContext) -> inference.ClassifyResponse:
+        self.requests.append(request)
+        self._fail()
+        time.sleep(self.wait_seconds)
+        labels = [
+            inference.LabelScore(label="positive", score=0.75),
+            inference.LabelScore(label="negative", score=0.25),
+        ]
+        results = [inference.Classification(labels=labels) for _ in request.texts]
+        answer = inference.ClassifyResponse(results=results, lineage=LINEAGE, request_id=request.request_id)
+        answer.timings.total.FromMilliseconds(12)
+        return answer
+
+    def Generate(
+        self, request: inference.GenerateRequest, context: grpc.ServicerContext
+    ) -> Iterator[inference.GenerateResponse]:
+        self.requests.append(request)
+        context.add_callback(lambda: self.cancelled.set() if not context.is_active() else None)
+        yield inference.GenerateResponse(
+            accepted=inference.Accepted(request_id=request.request_id, lineage=LINEAGE, prompt_tokens=5)
+        )
+        for index, word in enumerate(("Good ", "morning", "!")):
+            if index == self.cut_after:
+                self.cut_after = -1
+                raise Unavailable("the engine went away", retry_seconds=0.01)
+            yield inference.GenerateResponse(chunk=inference.TokenChunk(text=word, token_ids=[index]))
+            time.sleep(self.wait_seconds)
+        finished = inference.Finished(reason=inference.FINISH_REASON_EOS, usage=inference.Usage(completion_tokens=3))
+        yield inference.GenerateResponse(finished=finished)
+
+    def RecordFeedback(
+        self, request: inference.RecordFeedbackRequest, context: grpc.ServicerContext
+    ) -> inference.RecordFeedbackResponse:
+        self.requests.append(request)
+        batch = ingestion.Batch(id="batch-9", pipeline="sentiment") if request.consent else None
+        return inference.RecordFeedbackResponse(feedback="feedback-1", batch=batch)
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("draining", retry_seconds=0.01)
+
+
+class FakeIngestion(ingestion_pb2_grpc.IngestionServicer):
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.chunks: list[int] = []
+        self.header: ingestion.BatchHeader | None = None
+        self.file = b""
+        self.failures = 0
+
+    def AppendRows(
+        self, requests: Iterator[ingestion.AppendRowsRequest], context: grpc.ServicerContext
+    ) -> ingestion.Batch:
+        self.rows.clear()
+        for request in requests:
+            kind = request.WhichOneof("content")
+            if kind == "header":
+                self.header = request.header
+                if self.failures:
+                    self.failures -= 1
+                    raise Unavailable("draining", retry_seconds=0.01)
+            else:
+                self.chunks.append(len(request.rows.rows))
+                self.rows.extend(dict(row) for row in request.rows.rows)
+        assert self.header is not None
+        return ingestion.Batch(
+            id="batch-1",
+            pipeline=self.header.pipeline,
+            state=ingestion.BATCH_STATE_ACCEPTED,
+            received=len(self.rows),
+            accepted=len(self.rows),
+            quarantine_reasons=[ingestion.ReasonCount(reason="UNKNOWN_LABEL", rows=1)],
+        )
+
+    def ImportFile(
+        self, requests: Iterator[ingestion.ImportFileRequest], context: grpc.ServicerContext
+    ) -> ingestion.Batch:
+        for request in requests:
+            if request.WhichOneof("content") == "header":
+                self.header = request.header
+            else:
+                self.file += request.chunk
+        return ingestion.Batch(id="batch-2", state=ingestion.BATCH_STATE_REJECTED, reason="no row can be used")
+
+    def ListBatches(
+        self, request: ingestion.ListBatchesRequest, context: grpc.ServicerContext
+    ) -> ingestion.ListBatchesResponse:
+        begin = int(request.page_token or 0)
+        found = [ingestion.Batch(id=f"batch-{n}") for n in range(begin, min(begin + min(request.page_size, 100), 450))]
+        token = str(begin + len(found)) if begin + len(found) < 450 else ""
+        return ingestion.ListBatchesResponse(batches=found, next_page_token=token)
+
+
+class FakeControl(control_pb2_grpc.ControlServicer):
+    """A job with five events, whose stream is cut after the second."""
+
+    def __init__(self) -> None:
+        self.cut = True
+        self.asked_from: list[int] = []
+        self.keys: list[str] = []
+
+    def WatchJob(self, request: control.WatchJobRequest, context: grpc.ServicerContext) -> Iterator[control.JobEvent]:
+        self.asked_from.append(request.from_sequence)
+        for number in range(max(request.from_sequence, 1), 6):
+            if number == 3 and self.cut:
+                self.cut = False
+                raise Unavailable("draining", retry_seconds=0.01)
+            event = control.JobEvent(sequence=number, kind="progress", job=_job(request.id))
+            event.detail.update({"step": number, "loss": 0.5})
+            yield event
+
+    def GetJob(self, request: control.GetJobRequest, context: grpc.ServicerContext) -> control.Job:
+        if request.id != "job-1":
+            raise NotFound(f"no job {request.id!r}; nearest: 'job-1'", job=request.id)
+        return _job(request.id)
+
+    def CreateJob(self, request: control.CreateJobRequest, context: grpc.ServicerContext) -> control.Job:
+        self.keys.append(request.idempotency_key)
+        return _job("job-1")
+
+    def Promote(self, request: control.PromoteRequest, context: grpc.ServicerContext) -> control.AliasMove:
+        raise GateNotPassed("sentiment v3: the verdict is fail", version=3)
+
+    def GetStatus(self, request: control.GetStatusRequest, context: grpc.ServicerContext) -> control.Status:
+        pipeline = control.PipelineStatus(name="sentiment", kind="classification", champion=2, rows=7500, state="idle")
+        return control.Status(queues={"ingestion": 3}, pipelines=[pipeline], broker_ready=True, leader="control-1")
+
+
+def _job(job: str) -> control.Job:
+    made = control.Job(
+        id=job, pipeline="sentiment", state=control.JOB_STATE_SUCCEEDED, step=5, total_steps=5, model_version=1
+    )
+    made.created_at.FromSeconds(1_700_000_000)
+    return made
+
+
+class Fleet:
+    """The three services on one server."""
+
+    def __init__(self, listen: str = "127.0.0.1:0") -> None:
+        self.inference, self.ingestion, self.control = FakeInference(), FakeIngestion(), FakeControl()
+        self.start(listen)
+
+    def start(self, listen: str) -> None:
+        self.server = Server(listen)
+        self.server.add(
+            "flywheel.inference.v1.Inference", inference_pb2_grpc.add_InferenceServicer_to_server, self.inference
+        )
+        self.server.add(
+            "flywheel.ingestion.v1.Ingestion", ingestion_pb2_grpc.add_IngestionServicer_to_server, self.ingestion
+        )
+        self.server.add("flywheel.control.v1.Control", control_pb2_grpc.add_ControlServicer_to_server, self.control)
+        self.server.start()
+        self.address = self.server.address
+
+    def stop(self) -> None:
+        self.server.stop(0.1)
