@@ -17,7 +17,7 @@ from shared.config import Settings
 from shared.contracts.messages import Envelope
 from shared.contracts.routes import QUEUES
 from shared.errors import Unavailable
-from shared.messaging.celery_settings import TRANSPORT, broker_url, transport_options
+from shared.messaging.celery_settings import TRANSPORT, broker_url, impatient
 
 TROUBLE = (KombuError, OperationalError, RedisError, OSError)
 """What a broker that is away looks like."""
@@ -35,10 +35,8 @@ class QueueStats:
 @contextmanager
 def redis_client(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[Any]:
     """A client of the broker, reached the way Celery reaches it. Raises Unavailable."""
-    patience = {"socket_timeout": patience_seconds, "socket_connect_timeout": patience_seconds, "max_retries": 0}
-    connection = Connection(
-        broker_url(settings), transport=TRANSPORT, transport_options={**transport_options(settings), **patience}
-    )
+    options = impatient(settings, patience_seconds)
+    connection = Connection(broker_url(settings), transport=TRANSPORT, transport_options=options)
     try:
         channel: Any = connection.default_channel
         yield channel.client

@@ -54,6 +54,12 @@ def transport_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+def impatient(settings: Settings, seconds: float) -> dict[str, Any]:
+    """Transport options for a connection that had better fail than wait: one try."""
+    one_try = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+    return {**transport_options(settings), **one_try, "socket_timeout": seconds, "socket_connect_timeout": seconds}
+
+
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """Everything that differs from Celery's defaults, or must not change with them."""
     return {

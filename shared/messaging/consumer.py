@@ -5,6 +5,7 @@ from typing import Any
 
 from celery import Celery
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.state import maybe_shutdown
 
 from shared.telemetry.logs import get_logger
 
@@ -14,12 +15,28 @@ log = get_logger(__name__)
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]
-    """Consumes for an app made by `on_unhandled`."""
+    """Consumes for an app that went through `on_unhandled`.
+
+    An acknowledgement that fails ends the connection. Celery's own only logs it: the message then fills
+    its place for ever, and a worker with one place never asks for another.
+    """
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Waits for a broker that is away, and asks every three seconds at least; Celery's own wait grows to 30."""
+        conn.ensure_connection(
+            self._log_away, None, interval_start=0.2, interval_step=0.4, interval_max=3, callback=maybe_shutdown
+        )
+        self.first_connection_attempt = False
+        return conn
+
+    def _log_away(self, error: Exception, interval: float) -> None:
+        log.warning("the broker does not answer", error=str(error), again_in_seconds=round(interval, 1))
 
     def create_task_handler(self, *args: Any) -> Callable[[Any], None]:
         take = super().create_task_handler(*args)
 
         def take_or_bury(message: Any) -> None:
+            message.ack_log_error = lambda *args, **options: message.ack()
             try:
                 take(message)
             except Exception as error:
@@ -50,7 +67,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             self.app.unhandled(queue, _task(message), body, problem, id)
         except Exception:
             log.exception("dead letter was not written", queue=queue, problem=problem)
-        message.ack_log_error(log, self.connection_errors)
+        message.ack()
 
 
 def _task(message: Any) -> str:

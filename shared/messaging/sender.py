@@ -7,7 +7,8 @@ from typing import Any
 from shared.config import Settings
 from shared.errors import Unavailable
 from shared.messaging.app import build_app
-from shared.messaging.broker import TROUBLE
+from shared.messaging.broker import PATIENCE_SECONDS, TROUBLE
+from shared.messaging.celery_settings import impatient
 from shared.storage.outbox import Parcel
 
 
@@ -15,7 +16,7 @@ class Sender:
     """One connection; a broken one is opened anew at the next send. Safe to use from several threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._app = build_app(settings)
+        self._settings, self._app = settings, build_app(settings)
         self._lock = threading.Lock()
         self._connection: Any = None
         self._producer: Any = None
@@ -25,8 +26,8 @@ class Sender:
         with self._lock:
             try:
                 if self._producer is None:
-                    self._connection = self._app.connection_for_write()
-                    self._producer = self._app.amqp.Producer(self._connection.channel(), auto_declare=False)
+                    self._connection = self._connect()
+                    self._producer = self._app.amqp.Producer(self._connection.default_channel, auto_declare=False)
                 for parcel in parcels:
                     self._send_one(parcel)
             except TROUBLE as error:
@@ -37,6 +38,9 @@ class Sender:
         with self._lock:
             self._close()
             self._app.close()
+
+    def _connect(self) -> Any:
+        return self._app.connection_for_write(transport_options=impatient(self._settings, PATIENCE_SECONDS))
 
     def _send_one(self, parcel: Parcel) -> None:
         self._app.send_task(
