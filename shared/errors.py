@@ -57,6 +57,8 @@ class IllegalTransition(FailedPrecondition):
 class RetryableError(FlywheelError):
     """Worth another try after `retry_seconds`."""
 
+    reason = "RETRYABLE"
+
     def __init__(self, message: str, retry_seconds: float = 1.0, **metadata: object) -> None:
         super().__init__(message, **metadata)
         self.retry_seconds = retry_seconds

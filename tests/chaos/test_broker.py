@@ -94,7 +94,7 @@ def test_a_message_being_handled_while_the_broker_restarts_is_handled_once(
     settings: Settings, own_valkey: Valkey, database: Database, tmp_path: Path
 ) -> None:
     with (
-        worker_process(settings, tmp_path / "out", "4") as worker,
+        worker_process(settings, tmp_path / "out", "2") as worker,
         publishing(settings, database) as publisher,
         relaying(publisher),
     ):

@@ -25,12 +25,12 @@ PIPELINE = """\
 name: {name}
 kind: classification
 base: {base}
-method: {{name: full, learning_rate: 3e-3, epochs: {epochs}, batch_size: 8, precision: float32}}
+method: {{name: full, learning_rate: 4e-3, epochs: {epochs}, batch_size: 8, precision: float32}}
 data: {{splits: {{validation: 0.05, test: 0.25}}}}
 trigger: {{new_rows: 100, cooldown: 0s}}
 gate: {{floors: {{accuracy: 0.6}}, champion: null}}
 """
-SLOW_EPOCHS, QUICK_EPOCHS = 60, 4
+SLOW_EPOCHS, QUICK_EPOCHS = 60, 8
 
 
 @pytest.fixture(scope="module")
