@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 
 from services.control.leadership import Leadership, Term
-from shared.errors import FlywheelError, LeaseLost
+from shared.errors import FlywheelError
 from shared.telemetry.logs import get_logger
 
 JOIN_SECONDS = 5.0
@@ -42,27 +42,31 @@ class LeaderLoop:
             thread.join(JOIN_SECONDS)
 
     def _follow(self, part: Part) -> None:
-        led = False
+        led, trouble = False, ""
         while not self._stop.is_set():
             term = self._leadership.term
             if term is not None:
-                run_once(part, term)
+                trouble = run_once(part, term, trouble)
             elif led:
                 part.stand_down()
             led = term is not None
             self._stop.wait(part.seconds)
 
 
-def run_once(part: Part, term: Term) -> bool:
-    """Runs a part; whatever it raises is logged. True when it came through."""
+def run_once(part: Part, term: Term, before: str = "") -> str:
+    """Runs a part. Returns its trouble in words, empty when it came through; only a change of it is logged."""
     try:
         part.run(term)
-    except LeaseLost as error:
-        log.info("stopped leading in the middle", part=part.name, error=error.message)
     except FlywheelError as error:
-        log.warning("part of the leader's loop failed", part=part.name, error=error.message)
-    except Exception:
-        log.exception("part of the leader's loop failed", part=part.name)
-    else:
-        return True
-    return False
+        trouble = error.message
+        if trouble != before:
+            log.warning("part of the leader's loop failed", part=part.name, error=trouble)
+        return trouble
+    except Exception as error:
+        trouble = f"{type(error).__name__}: {error}"
+        if trouble != before:
+            log.exception("part of the leader's loop failed", part=part.name)
+        return trouble
+    if before:
+        log.info("part of the leader's loop works again", part=part.name)
+    return ""

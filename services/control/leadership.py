@@ -60,6 +60,9 @@ class Leadership:
         except (FlywheelError, IntegrityError) as error:
             log.warning("the leader's lease can't be renewed", error=str(error))
             return
+        except Exception:
+            log.exception("the leader's lease can't be renewed")
+            return
         self._term = Term(fence, asked + self._seconds) if fence is not None else None
         if (led and led.fence) != fence:
             log.info("leads now" if fence is not None else "stands by", owner=self.owner, fence=fence)

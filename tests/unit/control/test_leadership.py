@@ -94,12 +94,14 @@ def test_a_leader_that_stops_gives_its_lease_back(database: Database) -> None:
     assert second.term.fence == 2
 
 
-def test_whatever_a_part_raises_is_only_logged() -> None:
-    term = Term(1, 0.0)
+def test_whatever_a_part_raises_is_trouble_and_no_end() -> None:
+    term, trouble = Term(1, 0.0), ""
     for error in (LeaseLost("stale"), Unavailable("away"), RuntimeError("broken")):
 
         def fail(term: Term, error: Exception = error) -> None:
             raise error
 
-        assert run_once(Part("part", 1, fail), term) is False
-    assert run_once(Part("part", 1, lambda term: None), term) is True
+        trouble = run_once(Part("part", 1, fail), term, trouble)
+        assert str(error) in trouble
+        assert run_once(Part("part", 1, fail), term, trouble) == trouble
+    assert run_once(Part("part", 1, lambda term: None), term, trouble) == ""

@@ -44,12 +44,21 @@ class Sweeping:
 
 
 @pytest.fixture
-def sweeping(any_database: Database) -> Sweeping:
-    with any_database.write() as session:
+def sweeping(database: Database) -> Sweeping:
+    return with_a_sealed_version(database)
+
+
+@pytest.fixture
+def sweeping_any(any_database: Database) -> Sweeping:
+    return with_a_sealed_version(any_database)
+
+
+def with_a_sealed_version(database: Database) -> Sweeping:
+    with database.write() as session:
         history.declare(session)
         history.add_batch(session, "b1", 100)
         history.seal(session, 1, "b1")
-    return Sweeping(any_database)
+    return Sweeping(database)
 
 
 def consider(session: Session, version: int) -> None:
@@ -95,15 +104,15 @@ def unsealed(session: Session) -> None:
     ids=["undecided", "queued", "trained", "asked", "judged", "unsealed"],
 )
 def test_a_lost_message_is_put_again_once(
-    sweeping: Sweeping, situation: Callable[[Session], None], route: routes.Route
+    sweeping_any: Sweeping, situation: Callable[[Session], None], route: routes.Route
 ) -> None:
-    with sweeping.database.write() as session:
+    with sweeping_any.database.write() as session:
         situation(session)
-    sweeping.lose_messages()
-    assert sweeping.sweep() == 1
-    (first,) = sweeping.messages(route)
-    assert sweeping.sweep() == 0
-    assert sweeping.messages(route) == [first]
+    sweeping_any.lose_messages()
+    assert sweeping_any.sweep() == 1
+    (first,) = sweeping_any.messages(route)
+    assert sweeping_any.sweep() == 0
+    assert sweeping_any.messages(route) == [first]
 
 
 def test_what_is_on_its_way_is_left_alone(sweeping: Sweeping) -> None:
@@ -126,8 +135,8 @@ def test_a_dead_letter_waits_for_a_person(sweeping: Sweeping) -> None:
     assert sweeping.sweep() == 1
 
 
-def test_a_job_whose_worker_fell_silent_is_queued_again(sweeping: Sweeping) -> None:
-    with sweeping.database.write() as session:
+def test_a_job_whose_worker_fell_silent_is_queued_again(sweeping_any: Sweeping) -> None:
+    with sweeping_any.database.write() as session:
         queued(session)
         job = session.scalars(select(Job)).one()
         lease = leases.take(session, Job, job.id, "worker", -1, ("queued",))
@@ -137,12 +146,12 @@ def test_a_job_whose_worker_fell_silent_is_queued_again(sweeping: Sweeping) -> N
         run = Run(id="run-1", job=job.id, attempt=1, fence=1, state="running", owner="worker")
         run.started_at = clock(session)
         session.add(run)
-    sweeping.lose_messages()
-    assert sweeping.sweep() >= 1
-    with sweeping.database.read() as session:
+    sweeping_any.lose_messages()
+    assert sweeping_any.sweep() >= 1
+    with sweeping_any.database.read() as session:
         assert session.scalars(select(Job.state)).one() == "queued"
         assert session.scalars(select(Run.state)).one() == "lost"
-    assert len(sweeping.messages(routes.RUN_JOB)) == 1
+    assert len(sweeping_any.messages(routes.RUN_JOB)) == 1
 
 
 def test_an_evaluation_whose_worker_fell_silent_is_queued_again(sweeping: Sweeping) -> None:
