@@ -2,9 +2,14 @@
 
 import os
 
+from hypothesis import settings
+
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+settings.register_profile("flywheel", deadline=None)  # how long an example takes says more about the machine
+settings.load_profile("flywheel")
 
 pytest_plugins = ["tests.support.servers"]

@@ -46,6 +46,7 @@ def test_a_byte_order_mark_windows_line_ends_and_blank_lines_are_taken(door: Doo
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "TOO_DEEP"),
         (b'{"text": "' + b"x" * 66_000 + b'", "label": "neutral"}', "ROW_TOO_LONG"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_bad_line_is_kept_with_its_reason_and_the_rest_goes_on(door: Door, line: bytes, reason: str) -> None:
     batch = door.upload(GOOD + b"\n" + line + b"\n" + GOOD.replace(b"fine", b"better"), "one-bad")
@@ -74,6 +75,7 @@ def zipped() -> bytes:
         (GOOD.decode().encode("utf-16-le"), "UTF-8"),
         (bytes(range(256)) * 4 + bytes(1000), "no text"),
     ],
+    ids=["empty", "blank", "zip", "gzip", "utf-16", "utf-16-le", "binary"],
 )
 def test_a_file_that_holds_no_rows_is_refused_with_what_to_do(door: Door, content: bytes, advice: str) -> None:
     with pytest.raises(grpc.RpcError) as refused:

@@ -1,5 +1,6 @@
 """The whole process on a real Valkey: rows in by gRPC, versions built from the queue, killed, out of room."""
 
+import secrets
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def test_a_full_disk_is_said_and_nothing_half_written_stays(tmp_path: Path, valk
     """No file of the process may grow beyond a limit, which is what a full disk or quota looks like to it."""
     home = tmp_path / "home"
     with running(home, valkey.url, largest_file=1_500_000) as process:
-        big = lines([{"text": f"{number} {number:0500d}"[::-1] * 4, "label": "neutral"} for number in range(40_000)])
+        big = lines([{"text": secrets.token_urlsafe(600), "label": "neutral"} for _ in range(4000)])
         with pytest.raises(grpc.RpcError) as refused:
             process.stub.ImportFile(file_pieces(big.encode()), timeout=60)
         assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -1,5 +1,6 @@
 """Dataset versions: sealed once, growing, immutable."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -176,7 +177,7 @@ def test_versions_and_batches_are_listed_newest_first_and_paged(door: Door) -> N
 
 
 def test_what_is_not_there_is_not_found(door: Door) -> None:
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: door.stub.GetBatch(pb.GetBatchRequest(id="batch-0")),
         lambda: door.version(),
         lambda: door.version(7),
