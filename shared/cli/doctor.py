@@ -4,7 +4,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -45,7 +44,8 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
         console().print()
         console().print(
             table(
-                ("setting", "value"), [(f"FLYWHEEL_{key.upper()}", value) for key, value in _settings(settings).items()]
+                ("setting", "value"),
+                [(f"FLYWHEEL_{key.upper()}", str(value or "")) for key, value in _settings(settings).items()],
             )
         )
     if any(check.needed and not check.fine for check in checks):
@@ -66,6 +66,8 @@ def _checks(settings: "Settings") -> Iterator[Check]:
 
 
 def _package(name: str, needed: bool) -> Check:
+    from importlib import metadata
+
     try:
         return Check(name, True, metadata.version(name), needed)
     except metadata.PackageNotFoundError:
