@@ -46,9 +46,9 @@ def load_tweets() -> Tweets:
 
 
 def load_questions() -> tuple[list[dict[str, str]], list[str]]:
-    """Customers' questions with answers, and further questions that nobody has trained on."""
+    """Customers' questions with answers, none twice, and further questions that nobody has trained on."""
     with packaged(FAQ, "faq-en.jsonl").open(encoding="utf-8") as file:
-        pairs = [json.loads(line) for line in file]
+        pairs = list({pair["q"]: pair for pair in map(json.loads, file)}.values())
     random.Random(knobs.SEED).shuffle(pairs)
     rows = [{"question": pair["q"], "answer": pair["a"]} for pair in pairs[: knobs.QUESTIONS]]
     return rows, [pair["q"] for pair in pairs[knobs.QUESTIONS :]]
