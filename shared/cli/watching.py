@@ -43,6 +43,7 @@ def training_progress(transient: bool = False) -> "Progress":
         TextColumn("{task.fields[facts]}"),
         console=console(),
         transient=transient,
+        disable=not console().is_terminal,
     )
 
 

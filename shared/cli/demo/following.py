@@ -41,9 +41,10 @@ class Turn:
 
 def wait_for(what: str, seconds: float, check: Callable[[], T | None]) -> T:
     """Polls until `check` gives something, under a spinner; raises DemoFailed naming what did not come."""
-    deadline = time.monotonic() + seconds
-    with console().status(what):
-        while time.monotonic() < deadline:
+    began = time.monotonic()
+    with console().status(what) as waiting:
+        while (passed := time.monotonic() - began) < seconds:
+            waiting.update(f"{what} · {passed:.0f} s")
             try:
                 found = check()
             except (NotFound, Unavailable):
