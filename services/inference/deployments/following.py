@@ -58,11 +58,11 @@ class Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends following; a load in progress is left to the end of the process."""
+        """Ends following; waits for a load in progress, so that nothing comes up after the end."""
         self._stopping.set()
         self._wake.set()
         self._thread.join()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def ensure(self, key: Key, on_demand: bool = True) -> "Future[None]":
         """Loads a version unless it is held; done when it answers or failed. Raises NotFound."""

@@ -103,6 +103,16 @@ class TorchEngine:
             raise InvalidArgument(f"token id {strange} is outside the vocabulary of {vocabulary}", field="token_ids")
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:
+            log.exception("engine ended")
+            with self._changed:
+                self._closing = True
+                for sequence in (*self._scheduler.running, *self._scheduler.waiting):
+                    sequence.finish(FinishReason.ERROR, f"the engine ended: {error}")
+
+    def _serve(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or not self._scheduler.empty)

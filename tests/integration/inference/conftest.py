@@ -10,7 +10,6 @@ from shared.storage.database import Database
 from tests.integration.inference.platform import Platform
 
 
-
 @pytest.fixture
 def platform(tmp_path: Path, database: Database) -> Iterator[Platform]:
     quiet_libraries()

@@ -102,7 +102,9 @@ class Platform:
         with self.database.write() as session:
             models.move_alias(session, model, alias, version, kind, "test", "because")
 
-    def classify(self, model: str = "mood", texts: tuple[str, ...] = ("good film",), timeout: float = 20) -> pb.ClassifyResponse:
+    def classify(
+        self, model: str = "mood", texts: tuple[str, ...] = ("good film",), timeout: float = 20
+    ) -> pb.ClassifyResponse:
         request = pb.ClassifyRequest(model=common_pb2.ModelRef(name=model), texts=texts)
         return self.inference.Classify(request, timeout=timeout)
 
@@ -113,6 +115,11 @@ class Platform:
         messages = pb.Messages(messages=[common_pb2.Message(role="user", content=text)])
         request = pb.GenerateRequest(model=reference, messages=messages, **fields)
         return self.inference.Generate(request, timeout=timeout)
+
+    def holds(self, model: str, version: int) -> bool:
+        """Whether the version answers for an alias."""
+        found = self.deployments().get((model, version))
+        return found is not None and bool(found.aliases)
 
     def deployments(self) -> dict[tuple[str, int], serving_pb2.Deployment]:
         found = self.serving.ListDeployments(serving_pb2.ListDeploymentsRequest(), timeout=5).deployments

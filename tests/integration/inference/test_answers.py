@@ -166,9 +166,7 @@ def test_a_deadline_in_the_middle_of_an_answer_is_told_as_a_deadline(served: Pla
 
 def test_an_answer_can_be_explained_at_once_and_is_kept_in_the_database(served: Platform) -> None:
     answer = served.classify(texts=("good film",))
-    explained = served.inference.ExplainResponse(
-        pb.ExplainResponseRequest(request_id=answer.request_id), timeout=5
-    )
+    explained = served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id=answer.request_id), timeout=5)
     assert explained.method == "Classify"
     assert explained.lineage == answer.lineage
 
@@ -179,9 +177,7 @@ def test_an_answer_can_be_explained_at_once_and_is_kept_in_the_database(served: 
     row = eventually(kept)
     assert row.input == {"texts": ["good film"]}
     assert row.output == {"labels": [answer.results[0].labels[0].label]}
-    again = served.inference.ExplainResponse(
-        pb.ExplainResponseRequest(request_id=answer.request_id), timeout=5
-    )
+    again = served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id=answer.request_id), timeout=5)
     assert again.lineage == answer.lineage
 
 
@@ -244,7 +240,7 @@ def test_watching_deployments_begins_with_all(served: Platform) -> None:
 
 
 def test_a_version_that_an_alias_points_at_can_not_be_unloaded(served: Platform) -> None:
+    model = common_pb2.ModelRef(name="mood", version=1)
     with pytest.raises(grpc.RpcError) as caught:
-        model = common_pb2.ModelRef(name="mood", version=1)
         served.serving.UnloadModel(serving_pb2.UnloadModelRequest(model=model), timeout=5)
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION

@@ -1,0 +1,68 @@
+"""Draws follow the distribution that the settings describe."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+import torch
+
+from services.inference.engine.interface import Sampling
+from services.inference.engine.sampling import SHORTLIST, Row, draw, sample
+
+LOGITS = torch.log(torch.tensor([0.5, 0.25, 0.15, 0.1]))
+
+
+def row(seed: int = 0, **fields: float) -> Row:
+    return Row(Sampling(**{"temperature": 1.0, **fields}), Random(seed), (), ())  # type: ignore[arg-type]
+
+
+def shares(one: Row, logits: torch.Tensor = LOGITS, draws: int = 4000) -> dict[int, float]:
+    counts = Counter(draw(logits.clone(), one) for _ in range(draws))
+    return {token: counts[token] / draws for token in sorted(counts)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, {0: 0.5, 1: 0.25, 2: 0.15, 3: 0.1}),
+        ({"top_k": 2}, {0: 2 / 3, 1: 1 / 3}),
+        ({"top_p": 0.7}, {0: 2 / 3, 1: 1 / 3}),
+        ({"top_k": 3, "top_p": 0.8}, {0: 2 / 3, 1: 1 / 3}),
+        ({"min_p": 0.25}, {0: 5 / 9, 1: 2.5 / 9, 2: 1.5 / 9}),
+        ({"top_p": 0.01}, {0: 1.0}),
+        ({"temperature": 0.5}, {0: 0.725, 1: 0.181, 2: 0.065, 3: 0.029}),
+    ],
+)
+def test_shares_of_many_draws(fields: dict[str, float], expected: dict[int, float]) -> None:
+    seen = shares(row(**fields))
+    assert seen.keys() == expected.keys()
+    for token, share in expected.items():
+        assert seen[token] == pytest.approx(share, abs=0.03)
+
+
+def test_a_nucleus_wider_than_the_shortlist_is_exact() -> None:
+    flat = torch.zeros(4 * SHORTLIST)
+    seen = {draw(flat.clone(), row(seed, top_p=0.9)) for seed in range(3000)}
+    assert len(seen) > 2 * SHORTLIST
+
+
+def test_temperature_zero_takes_the_likeliest_of_every_row() -> None:
+    logits = torch.stack([LOGITS, LOGITS.flip(0)])
+    assert sample(logits, [row(temperature=0), row(temperature=0)]) == [0, 3]
+
+
+def test_a_row_that_is_not_finite_gives_none_and_spares_the_others() -> None:
+    logits = torch.stack([LOGITS, torch.full((4,), float("nan"))])
+    assert sample(logits, [row(temperature=0), row(temperature=0)]) == [0, None]
+
+
+def test_forbidden_tokens_are_never_drawn() -> None:
+    one = Row(Sampling(temperature=1.0), Random(0), (), (), forbidden=(0, 1))
+    assert {sample(LOGITS.clone()[None], [one])[0] for _ in range(200)} == {2, 3}
+
+
+def test_the_repetition_penalty_counts_prompt_and_answer_once_each() -> None:
+    one = Row(Sampling(repetition_penalty=2.0), Random(0), (0, 0), (1,))
+    logits = torch.tensor([[4.0, 3.0, 2.5, -1.0]])
+    assert sample(logits, [one]) == [2]
+    assert logits[0].tolist() == [2.0, 1.5, 2.5, -1.0]

@@ -1,0 +1,61 @@
+"""Whole characters only, and nothing that a stop string may take back."""
+
+import pytest
+from tests.unit.inference.engine.tiny import byte_tokenizer
+
+from services.inference.engine.text import Detokenizer, StopMatcher
+
+TEXTS = ["plain text", "你好，世界", "naïve café", "smile 😀👩‍👩‍👧 end", "混合 mixed 🎉 text"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_pieces_are_whole_characters_and_join_to_the_text(text: str) -> None:
+    tokenizer = byte_tokenizer()
+    detokenizer = Detokenizer(tokenizer)
+    pieces = [detokenizer.push(token) for token in tokenizer(text)["input_ids"]]
+    assert "".join(pieces) + detokenizer.flush() == text
+    assert all("\ufffd" not in piece for piece in pieces)
+
+
+def test_an_unfinished_character_comes_with_the_flush() -> None:
+    tokenizer = byte_tokenizer()
+    detokenizer = Detokenizer(tokenizer)
+    ids = tokenizer("ok 你")["input_ids"][:-1]
+    assert "".join(detokenizer.push(token) for token in ids) == "ok "
+    assert detokenizer.flush() == "\ufffd"
+
+
+def test_bytes_that_never_become_a_character_are_not_held_for_ever() -> None:
+    tokenizer = byte_tokenizer()
+    detokenizer = Detokenizer(tokenizer)
+    (lead,) = tokenizer("你")["input_ids"][:1]
+    assert any(detokenizer.push(lead) for _ in range(20))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 50])
+def test_a_stop_string_is_found_across_any_borders(size: int) -> None:
+    text = "one two STOP three"
+    matcher = StopMatcher(["STOP", "never"])
+    sent = ""
+    for start in range(0, len(text), size):
+        piece, stopped = matcher.push(text[start : start + size])
+        sent += piece
+        if stopped:
+            break
+    assert sent == "one two "
+    assert matcher.met
+
+
+def test_what_looked_like_a_stop_string_is_sent_in_the_end() -> None:
+    matcher = StopMatcher(["STOP"])
+    assert matcher.push("a ST") == ("a ", False)
+    assert matcher.push("ATE ST") == ("STATE ", False)
+    assert matcher.flush() == "ST"
+
+
+def test_the_earliest_of_several_stop_strings_counts() -> None:
+    assert StopMatcher(["late", "b"]).push("abc late") == ("a", True)
+
+
+def test_without_stop_strings_nothing_is_held_back() -> None:
+    assert StopMatcher([]).push("S") == ("S", False)
