@@ -101,8 +101,18 @@ def _state(session: Session, name: str, dataset: DatasetVersion | None) -> str:
         return "building"
     if dataset is None:
         return "waiting for data"
+    return "failed" if _has_failed(session, name) else "idle"
+
+
+def _has_failed(session: Session, name: str) -> bool:
+    """Whether the newest job, or the judging of what it made, was given up."""
     last = newest_job(session, name)
-    return "failed" if last is not None and last.state == "failed" else "idle"
+    if last is None:
+        return False
+    given_up = select(Evaluation.id).where(
+        Evaluation.model == name, Evaluation.version == last.model_version, Evaluation.state == "failed"
+    )
+    return last.state == "failed" or session.scalars(given_up).first() is not None
 
 
 def _is_building(session: Session, name: str) -> bool:

@@ -15,7 +15,7 @@ from shared.contracts.generated.flywheel.control.v1 import control_pb2 as pb
 from shared.errors import Unavailable
 from shared.messaging.dead_letters import bury
 from shared.storage.database import Database
-from shared.storage.repositories import jobs
+from shared.storage.repositories import evaluations, jobs
 from shared.storage.tables import Job, OutboxMessage
 from tests.integration.control.calls import refused
 from tests.support.valkey import Valkey
@@ -106,6 +106,23 @@ def test_status_follows_a_pipeline_through_the_loop(control: Any, database: Data
     with database.write() as session:
         history.judge(session, session.merge(version), "pass")
     assert state_of(control) == "promoting"
+
+
+def test_what_was_given_up_is_a_failed_pipeline(control: Any, database: Database) -> None:
+    prepare(database)
+    with database.write() as session:
+        jobs.fail(session, history.queue_job(session, 1), "broken", 3)
+    assert state_of(control) == "failed"
+    with database.write() as session:
+        version = history.finish(session, history.queue_job(session, 1))
+        evaluations.request(session, history.NAME, version.version)
+        lease = evaluations.take(session, history.NAME, version.version, "worker", 60)
+        assert lease is not None
+        evaluations.fail(session, lease, "broken")
+    assert state_of(control) == "failed"
+    with database.write() as session:
+        history.finish(session, history.queue_job(session, 1))
+    assert state_of(control) == "evaluating"
 
 
 def test_status_names_the_leader_and_a_broker_that_is_away(control: Any, database: Database) -> None:
