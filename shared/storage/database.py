@@ -44,6 +44,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         with self._session() as session:
+            if self.is_sqlite:
+                session.execute(text("BEGIN"))  # else every statement is a transaction of its own, and commits
             yield session
             session.expunge_all()  # what was read stays readable
             session.rollback()

@@ -102,3 +102,15 @@ def wait_for_job(client: FlywheelClient, pipeline: str, *states: str, timeout: f
     found = eventually(reached, timeout, interval=0.1)
     assert found is not None
     return found
+
+
+def wait_until_served(client: FlywheelClient, model: str, version: int, timeout: float = 60) -> None:
+    """Waits until inference answers for the champion with a version."""
+
+    def served() -> bool:
+        return any(
+            (held.model, held.version, held.state) == (model, version, "ready") and "champion" in held.aliases
+            for held in client.deployments()
+        )
+
+    eventually(served, timeout, interval=0.1)
