@@ -95,7 +95,7 @@ def ingest(file: Path, home: Path, rows: int) -> dict[str, float]:
 def serve(home: Path) -> None:
     """The ingestion service without a broker: what a message would start, a line on standard input does."""
     from services.ingestion.rooms import Rooms
-    from services.ingestion.servicer import NAME, IngestionServicer
+    from services.ingestion.servicer import serve as add_service
     from shared.rpc.server import Server
     from shared.telemetry.logs import configure_logs
 
@@ -106,8 +106,7 @@ def serve(home: Path) -> None:
     with database.write() as session:
         pipelines.save(session, PipelineSpec.model_validate(SPEC))
     rooms, server = Rooms(settings, database), Server("127.0.0.1:0")
-    servicer = IngestionServicer(rooms, settings.max_row_bytes)
-    server.add(NAME, ingestion_pb2_grpc.add_IngestionServicer_to_server, servicer)
+    add_service(server, rooms, settings.max_row_bytes)
     server.start()
     report({"address": server.address, "peak_mib": peak_mib()})
     before = process_time()

@@ -121,6 +121,7 @@ def _text(pieces: Iterable[bytes]) -> Iterator[bytes]:
             raise InvalidArgument(f"the file is {what}. Rows come as JSON Lines in UTF-8", field="chunk")
     if len(head.translate(None, CONTROLS)) < 0.9 * len(head):
         raise InvalidArgument(
-            "the file is no text, or UTF-16: it is full of control bytes. Rows come as JSON Lines in UTF-8", field="chunk"
+            "the file is no text, or UTF-16: it is full of control bytes. Rows come as JSON Lines in UTF-8",
+            field="chunk",
         )
     return chain((head.removeprefix(UTF8_MARK),), rest)

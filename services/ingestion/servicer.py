@@ -10,9 +10,16 @@ from services.ingestion.rooms import Rooms
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2_grpc
 from shared.rpc.paging import next_token, page
+from shared.rpc.server import Server
 
 NAME = "flywheel.ingestion.v1.Ingestion"
 OPERATOR = "operator"
+
+
+def serve(server: Server, rooms: Rooms, max_row_bytes: int) -> None:
+    """Adds the service to a gRPC server."""
+    servicer = IngestionServicer(rooms, max_row_bytes)
+    server.add(NAME, ingestion_pb2_grpc.add_IngestionServicer_to_server, servicer)
 
 
 class IngestionServicer(ingestion_pb2_grpc.IngestionServicer):

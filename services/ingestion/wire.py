@@ -2,9 +2,8 @@
 
 from services.ingestion.handlers import handlers
 from services.ingestion.rooms import Rooms
-from services.ingestion.servicer import NAME, IngestionServicer
+from services.ingestion.servicer import serve
 from shared.config import Settings
-from shared.contracts.generated.flywheel.ingestion.v1.ingestion_pb2_grpc import add_IngestionServicer_to_server
 from shared.contracts.routes import BUILD_DATASET_VERSION
 from shared.messaging.publisher import Publisher
 from shared.messaging.worker import Worker
@@ -26,8 +25,7 @@ class Service:
         queues = settings.queues.split(",") if settings.queues else BUILD_DATASET_VERSION.queues
         self._worker = Worker(settings, database, handlers(self._rooms), queues, settings.concurrency)
         self._server = Server(settings.listen, threads=RPC_THREADS)
-        servicer = IngestionServicer(self._rooms, settings.max_row_bytes)
-        self._server.add(NAME, add_IngestionServicer_to_server, servicer)
+        serve(self._server, self._rooms, settings.max_row_bytes)
         self.address = self._server.address
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import Struct
 from sqlalchemy import select
 
 from services.ingestion.rooms import Rooms
-from services.ingestion.servicer import NAME, IngestionServicer
+from services.ingestion.servicer import serve
 from shared.config import Settings, load_settings
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2_grpc
@@ -82,8 +82,7 @@ def open_door(database: Database, home: Path, **overrides: Any) -> Iterator[Door
     declare(database, SENTIMENT)
     declare(database, SUPPORT)
     server = Server("127.0.0.1:0", threads=32)
-    servicer = IngestionServicer(rooms, settings.max_row_bytes)
-    server.add(NAME, ingestion_pb2_grpc.add_IngestionServicer_to_server, servicer)
+    serve(server, rooms, settings.max_row_bytes)
     server.start()
     door = Door(server.address, rooms, database, settings)
     try:
