@@ -30,7 +30,7 @@ class Spares:
             self._spare = TrainingProcess(self._command, quiet=True)
 
     def begin(self, spec: Path, lock: int) -> TrainingProcess:
-        """A process that has the spec: the spare if there is one, else a fresh one."""
+        """A process that has the spec: the spare if there is one, else a fresh one. Raises OSError if none starts."""
         with self._lock:
             spare, self._spare = self._spare, None
         if spare is not None:
@@ -41,7 +41,11 @@ class Spares:
             else:
                 return spare
         fresh = TrainingProcess(self._command)
-        fresh.assign(spec, lock)
+        try:
+            fresh.assign(spec, lock)
+        except OSError:
+            fresh.close()
+            raise
         return fresh
 
     def __enter__(self) -> Self:
