@@ -62,8 +62,8 @@ def make_plan(settings: Settings) -> PlatformPlan:
 def threads_for(service: str, cores: int) -> int:
     """Torch threads: training gets every core; inference and evaluation a share that leaves room for it.
 
-    Two pools that together outnumber the cores can slow a step tenfold when they spin, hence also
-    OMP_WAIT_POLICY=PASSIVE in the children's environment.
+    Two pools that together outnumber the cores can slow a step tenfold when both spin at their barriers, hence
+    also OMP_WAIT_POLICY=PASSIVE for all but training.
     """
     return {"finetuning": cores, "inference": max(1, cores // 2), "evaluation": cores}.get(service, 1)
 
@@ -96,6 +96,7 @@ def _environment(
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     environment["PYTHONUNBUFFERED"] = "1"
     environment["OMP_NUM_THREADS"] = str(threads)
-    environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    if name != "finetuning":
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
     environment[MARK] = str(settings.home)
     return environment

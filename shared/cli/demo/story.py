@@ -14,6 +14,7 @@ from shared.cli.output import console, seconds
 from shared.cli.reports import show_lineage
 from shared.client import FlywheelClient
 from shared.client.data import Batch
+from shared.errors import FlywheelError
 
 SENTIMENT, SUPPORT = "sentiment", "support"
 CORRECTION = "Call us before you start: our advisers check on the same day whether your project needs a permit."
@@ -53,7 +54,7 @@ class Story:
         began = time.monotonic()
         try:
             yield
-        except DemoFailed as error:
+        except FlywheelError as error:
             raise DemoFailed(f"chapter {title[0]}: {error.message}") from None
         self.record.chapters.append((title, time.monotonic() - began))
 
