@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from services.ingestion.lines import Received
+from services.ingestion.lines import Received, check_size
 from services.ingestion.receiving import Header, Receiver
 from shared.errors import InvalidArgument
 from shared.pipelines.schema import PipelineSpec
@@ -47,8 +47,8 @@ class Kept(NamedTuple):
 class FeedbackKeeper:
     """Keeps feedback. The same opinion on the same request, sent again, is the same feedback."""
 
-    def __init__(self, database: Database, receiver: Receiver) -> None:
-        self._database, self._receiver = database, receiver
+    def __init__(self, database: Database, receiver: Receiver, max_row_bytes: int) -> None:
+        self._database, self._receiver, self._max_row_bytes = database, receiver, max_row_bytes
 
     def record(self, opinion: Opinion) -> Kept:
         """Raises NotFound (no such pipeline) or InvalidArgument (nothing said, or a correction that can't be)."""
@@ -62,6 +62,7 @@ class FeedbackKeeper:
                 return Kept(found, batches.get(session, found.batch) if found.batch else None)
         batch = self._train_on(opinion, spec, digest) if opinion.correction is not None else None
         with self._database.write() as session:
+            pipelines.lock(session, opinion.pipeline)
             feedback = session.get(Feedback, id)
             if feedback is None:
                 feedback = _feedback(id, opinion, batch)
@@ -73,7 +74,7 @@ class FeedbackKeeper:
     def _train_on(self, opinion: Opinion, spec: PipelineSpec, digest: str) -> Batch | None:
         assert opinion.correction is not None
         row = SCHEMAS[spec.kind].corrected(opinion.input, opinion.correction)
-        _check_row(row, spec, opinion)
+        _check_row(row, spec, opinion, self._max_row_bytes)
         if not opinion.consent:
             return None
         header = Header(opinion.pipeline, f"feedback-{opinion.request_id}-{digest}", SOURCE)
@@ -95,14 +96,15 @@ def _check(opinion: Opinion) -> None:
             raise InvalidArgument(f"{field} has a NUL character", field=field)
 
 
-def _check_row(row: Mapping[str, Any], spec: PipelineSpec, opinion: Opinion) -> None:
+def _check_row(row: Mapping[str, Any], spec: PipelineSpec, opinion: Opinion, max_row_bytes: int) -> None:
     """A correction without consent is kept, not trained on, so it may come without the input."""
     try:
+        check_size(len(json.dumps(row)), max_row_bytes)
         SCHEMAS[spec.kind].parse(row, _with_own_names(spec))
     except RowError as error:
         if error.field not in ("label", "response") and not opinion.consent and not opinion.input:
             return
-        field = "correction" if error.field in ("label", "response") else f"input.{error.field}"
+        field = "correction" if error.field in ("label", "response") else f"input.{error.field}".rstrip(".")
         raise InvalidArgument(f"{field}: {error.message}", field=field) from None
 
 

@@ -21,5 +21,5 @@ class Rooms:
         self.receiver = Receiver(database, self.parts, scratch)
         self.holding = Holding(database, artifacts, self.parts, scratch)
         self.builder = Builder(database, artifacts, self.holding)
-        self.feedback = FeedbackKeeper(database, self.receiver)
+        self.feedback = FeedbackKeeper(database, self.receiver, settings.max_row_bytes)
         self.catalogue = Catalogue(database, artifacts)

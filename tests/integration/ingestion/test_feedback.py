@@ -1,5 +1,6 @@
 """Feedback through the real gRPC door."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -55,6 +56,13 @@ def test_the_same_feedback_twice_is_kept_once(door: Door) -> None:
     assert counts(door) == (2, 1)
 
 
+def test_the_same_feedback_from_many_threads_at_one_moment_is_kept_once(door: Door) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(lambda _: give(door, input={"text": "a"}, correction="neutral", consent=True), range(8)))
+    assert len({(feedback.id, feedback.batch.id) for feedback in kept}) == 1
+    assert counts(door) == (1, 1)
+
+
 def test_without_consent_nothing_is_trained_on(door: Door) -> None:
     assert not give(door, input={"text": "a"}, correction="neutral").HasField("batch")
     assert not give(door, correction="positive").HasField("batch")
@@ -68,11 +76,13 @@ def test_without_consent_nothing_is_trained_on(door: Door) -> None:
         ({"input": {"text": "a"}, "correction": "great", "consent": True}, "negative, neutral, positive"),
         ({"correction": "positive", "consent": True}, "input.text"),
         ({"correction": " "}, "correction is empty"),
+        ({"input": {"text": "x" * 70_000}, "correction": "positive", "consent": True}, "65536"),
         ({"rating": 2.0}, "rating"),
         ({"rating": float("nan")}, "rating"),
         ({}, "needs a rating"),
         ({"rating": 1.0, "request_id": ""}, "request_id"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_feedback_that_can_not_be_right_is_refused(door: Door, fields: dict[str, Any], words: str) -> None:
     with pytest.raises(grpc.RpcError) as refused:
