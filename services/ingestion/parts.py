@@ -1,6 +1,7 @@
 """Parts in the artifact store: one immutable Parquet file a batch, written before the row that names it."""
 
 import hashlib
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ T = TypeVar("T")
 ROOT = "datasets"
 ATTEMPTS = 10
 STALE_SECONDS = 3600
+MADE = re.compile(r"batch-([0-9a-f]{11})")
 log = get_logger(__name__)
 
 
@@ -93,7 +95,8 @@ class Parts:
             folder = f"{ROOT}/{pipeline}/parts"
             for name in self._artifacts.list(folder):
                 whole = name.endswith(".parquet") and name.split(".")[0] in recorded
-                if not whole and _age_seconds(name) > stale_seconds:
+                made = MADE.match(name)
+                if not whole and made and _age_seconds(made) > stale_seconds:
                     self._artifacts.delete(f"{folder}/{name}")
                     removed += 1
         if removed:
@@ -101,6 +104,6 @@ class Parts:
         return removed
 
 
-def _age_seconds(name: str) -> float:
+def _age_seconds(made: re.Match[str]) -> float:
     """By the time in the batch's id, which is made when all of its rows are there."""
-    return time.time() - int(name.split("-")[1][:11], 16) / 1000
+    return time.time() - int(made[1], 16) / 1000

@@ -15,12 +15,13 @@ def test_parts_that_no_batch_names_are_swept_and_old_versions_keep_theirs(door: 
     folder = Path(door.settings.resolved_artifacts_url) / "datasets" / "sentiment" / "parts"
     (named,) = door.stored_parts()
     orphan, aside = "batch-00000000000aaaaaaaaa.part-0.parquet", f"{named}.part-1"
-    for name in (orphan, aside):
+    foreign = "notes.txt"
+    for name in (orphan, aside, foreign):
         (folder / name).write_bytes(b"half")
     parts: Parts = door.rooms.parts
     assert parts.sweep(stale_seconds=3600) == 1
     assert parts.sweep(stale_seconds=-60) == 1
-    assert door.stored_parts() == [named]
+    assert door.stored_parts() == [named, foreign]
     assert len(door.rows(batches=[batch.id])) == 20
 
 
