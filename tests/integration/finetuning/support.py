@@ -3,7 +3,8 @@
 import json
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from services.finetuning.process import STANDBY
 from services.finetuning.spare import Spares
 from services.finetuning.supervisor import Supervisor
 from shared.config import Settings, load_settings
 from shared.contracts.messages import RunJob
+from shared.errors import Unavailable
 from shared.messaging.handler import HandlerContext
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.artifacts import Artifacts, file_digest
@@ -117,6 +120,28 @@ class World:
     def reclaim(self) -> list[str]:
         with self.database.write() as session:
             return jobs.reclaim_lost(session)
+
+
+class Unsteady(Database):
+    """The same database through a door that can be shut."""
+
+    def __init__(self, real: Database) -> None:
+        self._real = real
+        self.away = False
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        if self.away:
+            raise Unavailable("the database does not answer")
+        with self._real.write() as session:
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        if self.away:
+            raise Unavailable("the database does not answer")
+        with self._real.read() as session:
+            yield session
 
 
 class Unspared(Spares):

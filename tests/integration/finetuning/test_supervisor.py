@@ -13,7 +13,7 @@ from shared.storage.artifacts import MANIFEST
 from shared.storage.database import Database, clock
 from shared.storage.repositories import jobs
 from shared.storage.tables import DeadLetter, OutboxMessage
-from tests.integration.finetuning.support import World, scripted
+from tests.integration.finetuning.support import Unsteady, World, scripted
 from tests.support.wait import eventually
 
 EVALUATE = "evaluation.evaluate_model_version"
@@ -145,6 +145,23 @@ def test_a_draining_worker_puts_the_job_back_without_using_up_an_attempt(world: 
     assert (held.state, held.owner, held.lease_expires_at) == ("queued", None, None)
     assert [run.state for run in world.runs(job)] == ["drained"]
     assert world.messages(RUN_JOB) == 2
+
+
+def test_the_end_of_a_run_waits_for_the_database(small: World) -> None:
+    job = small.job()
+    real = small.database
+    door = small.database = Unsteady(real)
+    thread = small.start(job, scripted("drain"))
+    eventually(lambda: small.runs(job) and small.runs(job)[0].step == 1)
+    pid = int((Workplace(small.settings.home, job).folder / "lock").read_text())
+    door.away = True
+    small.draining.set()
+    eventually(lambda: not Path(f"/proc/{pid}").exists())
+    assert thread.is_alive()
+    door.away = False
+    thread.join(JOIN)
+    assert small.get(job).state == "queued"
+    assert [run.state for run in small.runs(job)] == ["drained"]
 
 
 def test_a_process_deaf_to_sigterm_is_killed_within_the_grace(small: World) -> None:

@@ -1,43 +1,17 @@
 """The watch and the record while the database is away, and when the job is another worker's."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-from sqlalchemy.orm import Session
 
 from services.finetuning import attempts
 from services.finetuning.attempts import Attempt
 from services.finetuning.records import RunRecord
 from services.finetuning.watch import JobWatch
-from shared.errors import LeaseLost, Unavailable
-from shared.storage.database import Database, clock
+from shared.errors import LeaseLost
+from shared.storage.database import clock
 from shared.storage.repositories import jobs
 from shared.storage.tables import Job
-from tests.integration.finetuning.support import World
+from tests.integration.finetuning.support import Unsteady, World
 from tests.support.wait import eventually
-
-
-class Unsteady(Database):
-    """The same database through a door that can be shut."""
-
-    def __init__(self, real: Database) -> None:
-        self._real = real
-        self.away = False
-
-    @contextmanager
-    def write(self) -> Iterator[Session]:
-        if self.away:
-            raise Unavailable("the database does not answer")
-        with self._real.write() as session:
-            yield session
-
-    @contextmanager
-    def read(self) -> Iterator[Session]:
-        if self.away:
-            raise Unavailable("the database does not answer")
-        with self._real.read() as session:
-            yield session
 
 
 def lease_left(world: World, attempt: Attempt) -> float:
