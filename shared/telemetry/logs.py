@@ -15,7 +15,13 @@ import structlog
 
 def configure_logs(service: str, log_format: str = "json", level: str = "INFO") -> None:
     """Sets up structlog, and standard logging (Celery, gRPC) to come out the same way."""
+
+    def name_service(logger: object, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        event.setdefault("service", service)  # a bound context would stay in this thread
+        return event
+
     chain: list[Any] = [
+        name_service,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -23,7 +29,11 @@ def configure_logs(service: str, log_format: str = "json", level: str = "INFO") 
     ]
     renderer: Any = structlog.processors.JSONRenderer(ensure_ascii=False)
     if log_format == "text":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=36)
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=36,
+            exception_formatter=structlog.dev.plain_traceback,  # the other one shows local variables, and so secrets
+        )
         chain.remove(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*chain, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -35,7 +45,6 @@ def configure_logs(service: str, log_format: str = "json", level: str = "INFO") 
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=chain, processors=processors))
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    structlog.contextvars.bind_contextvars(service=service)
 
 
 def get_logger(name: str) -> Any:

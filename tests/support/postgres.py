@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from sqlalchemy import make_url
 
 from shared.storage.ids import new_id
+from tests.support.tables import create_tables
 
 
 class PostgresServer:
@@ -25,11 +27,21 @@ class PostgresServer:
                 connection.execute(f"ALTER SYSTEM SET {setting} = off")
             connection.execute("SELECT pg_reload_conf()")
 
-    def fresh_url(self) -> str:
+        self._template: str | None = None
+
+    def fresh_url(self, template: str = "template1") -> str:
         name = new_id("test").replace("-", "_")
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return str(self._server.get_uri(database=name))
+
+    def fresh_url_with_tables(self) -> str:
+        """A copy of a database with every table, which is made once."""
+        if self._template is None:
+            url = self.fresh_url()
+            create_tables(url)
+            self._template = str(make_url(url).database)
+        return self.fresh_url(self._template)
 
     def close(self) -> None:
         self._server.cleanup()

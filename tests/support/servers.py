@@ -4,6 +4,7 @@
 `valkey_server`, `postgres_server` and `s3_server` behind them are for module-scoped fixtures.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 
 from shared.storage.database import Database
 from shared.storage.ids import new_id
-from shared.storage.tables import Base
 from tests.support.postgres import PostgresServer
 from tests.support.s3 import S3, S3Server
+from tests.support.tables import create_tables
 from tests.support.valkey import Valkey, ValkeyServer
 
 
@@ -71,16 +72,29 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3:
     return S3(f"s3://{s3_server.BUCKET}/{new_id('test')}", s3_server.endpoint, s3_server.env)
 
 
+@pytest.fixture(scope="session")
+def sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with every table, to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "flywheel.db"
+    create_tables(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path, sqlite_with_tables: Path) -> Iterator[Database]:
     """A fresh SQLite file with every table."""
-    yield from _with_tables(f"sqlite:///{tmp_path / 'flywheel.db'}")
+    shutil.copyfile(sqlite_with_tables, tmp_path / "flywheel.db")
+    made = Database(f"sqlite:///{tmp_path / 'flywheel.db'}")
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def postgres_database(postgres_url: str) -> Iterator[Database]:
+def postgres_database(postgres_server: PostgresServer) -> Iterator[Database]:
     """A fresh PostgreSQL database with every table."""
-    yield from _with_tables(postgres_url)
+    made = Database(postgres_server.fresh_url_with_tables())
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -89,10 +103,3 @@ def any_database(request: pytest.FixtureRequest) -> Database:
     name = "database" if request.param == "sqlite" else "postgres_database"
     found: Database = request.getfixturevalue(name)
     return found
-
-
-def _with_tables(url: str) -> Iterator[Database]:
-    made = Database(url)
-    Base.metadata.create_all(made.engine)
-    yield made
-    made.close()

@@ -90,9 +90,11 @@ def test_one_message_delivered_ten_times_has_one_effect(valkey: Valkey, database
     assert effects == [id]
 
 
-def test_messages_that_the_queue_lost_are_handled_all_the_same(valkey: Valkey, database: Database) -> None:
+def test_messages_that_the_queue_lost_are_handled_all_the_same(valkey: Valkey, any_database: Database) -> None:
     settings = messaging_settings(valkey.url, redelivery_seconds=1.0)
     effects: list[str] = []
+
+    database = any_database
 
     def handler(message: HoldBatches, context: HandlerContext) -> None:
         effects.append(message.pipeline)
