@@ -36,6 +36,8 @@ def test_rows_come_in_are_sealed_held_and_released(fleet: Door) -> None:
     assert released.accepted == 200
     assert fleet.build() == 3
     assert len(fleet.rows()) == sum_of(fleet.version()) == 500 - second.splits.test
+    fleet.rooms.parts.sweep(stale_seconds=-60)
+    assert len(fleet.rows(version=1)) == 500
 
 
 def test_many_clients_and_builders_at_one_moment_bring_each_row_once(fleet: Door) -> None:
