@@ -60,7 +60,7 @@ class EmbeddedValkey:
             "appendfsync": "everysec",
             "save": '""',
             "daemonize": "no",
-            "loglevel": "notice",
+            "loglevel": "warning",
             "set-proc-title": "no",  # a title would overwrite the environment that tells whose it is
         }
         write_secret(self.config, "".join(f"{key} {value}\n" for key, value in settings.items()))
