@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from shared.config import Settings
-from shared.modeling.bases import resolve_base
-from shared.modeling.digests import weights_digest
+from shared.modeling.bases import BaseModel, resolve_base
 from shared.modeling.loading import LoadedModel, load_base, load_model
 from shared.modeling.methods import find_method
 from shared.storage.artifacts import Artifacts
@@ -28,7 +27,8 @@ class Subjects:
 
     def __init__(self, settings: Settings, artifacts: Artifacts) -> None:
         self._artifacts = artifacts
-        self._bases = settings.cache_folder / "bases"
+        self._cache = settings.cache_folder / "bases"
+        self._bases: dict[str, BaseModel] = {}
         self.device = choose_device(settings.device)
 
     def version(self, row: ModelVersion, half_precision: bool) -> Subject:
@@ -36,7 +36,7 @@ class Subjects:
 
         def load() -> LoadedModel:
             folder = self._artifacts.fetch_folder(row.weights_uri)
-            base = resolve_base(row.base, self._bases).path if find_method(row.method).adapter else None
+            base = self._base(row.base).path if find_method(row.method).adapter else None
             return load_model(folder, base=base, device=self.device, dtype=dtype)
 
         return Subject((row.weights_digest, row.adapter_digest, dtype), load)
@@ -44,12 +44,18 @@ class Subjects:
     def base(self, row: ModelVersion, max_length: int, half_precision: bool) -> Subject:
         """The base model that a version was made from. Raises NotFound or Unavailable."""
         dtype = self._dtype(half_precision)
-        base = resolve_base(row.base, self._bases)
+        base = self._base(row.base)
 
         def load() -> LoadedModel:
             return load_base(base, row.kind, max_length=max_length, device=self.device, dtype=dtype)
 
-        return Subject((weights_digest(base.path), "", dtype, str(max_length)), load)
+        return Subject((base.digest, "", dtype, str(max_length)), load)
+
+    def _base(self, name: str) -> BaseModel:
+        """Found once: its digest reads all of its files. An adapter's own check of its base is made every time."""
+        if name not in self._bases:
+            self._bases[name] = resolve_base(name, self._cache)
+        return self._bases[name]
 
     def _dtype(self, half_precision: bool) -> str:
         return "bfloat16" if half_precision and _fast_at_bfloat16(self.device) else "float32"

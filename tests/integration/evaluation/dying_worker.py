@@ -20,7 +20,7 @@ class Dying(Artifacts):
 
 
 def main(url: str, model: str, version: str) -> None:
-    settings = load_settings(device="cpu", lease_seconds=1)
+    settings = load_settings(device="cpu", lease_seconds=3)
     database = Database(url)
     artifacts = Dying(settings.resolved_artifacts_url, settings.cache_folder)
     context = HandlerContext("msg", threading.Event(), database)

@@ -6,10 +6,11 @@ import pytest
 
 from shared.contracts.routes import EVALUATE_MODEL_VERSION
 from shared.errors import LeaseLost, NotFound
+from shared.messaging import dead_letters
 from shared.storage.database import Database
 from shared.storage.leases import Lease
 from shared.storage.repositories import evaluations
-from shared.storage.tables import Evaluation, OutboxMessage
+from shared.storage.tables import DeadLetter, Evaluation, OutboxMessage
 from tests.support.wait import eventually
 
 
@@ -82,3 +83,19 @@ def test_a_returned_evaluation_can_be_taken_at_once(any_database: Database) -> N
     again = take(any_database, "b")
     assert again is not None
     assert (again.attempt, again.fence) == (1, 2)
+
+
+def test_what_was_given_up_starts_afresh_only_when_its_dead_letter_is_replayed(any_database: Database) -> None:
+    ask(any_database)
+    lease = take(any_database, "a")
+    assert lease is not None
+    with any_database.write() as session:
+        evaluations.fail(session, lease, "broken")
+    assert take(any_database, "b") is None
+    with any_database.write() as session:
+        letter = session.query(DeadLetter).one()
+        assert (letter.error, letter.attempts) == ("broken", 1)
+        dead_letters.replay(session, letter.id)
+    again = take(any_database, "b")
+    assert again is not None
+    assert again.attempt == 1
