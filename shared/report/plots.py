@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 COLOURS = ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#64748b", "#dc2626")
 WIDTH, HEIGHT = 6.4, 3.0
+FEW_POINTS = 20
 Points = Sequence[tuple[float, float]]
 
 
@@ -16,9 +17,11 @@ def lines(series: Mapping[str, Points], x_label: str, y_label: str) -> str:
     """One line a series."""
     with _drawing(x_label, y_label) as (axes, done):
         for colour, (name, points) in zip(_cycle(), series.items(), strict=False):
-            axes.plot([x for x, _ in points], [y for _, y in points], label=name, color=colour, linewidth=1.5)
+            marker = "o" if len(points) <= FEW_POINTS else None
+            xs, ys = [x for x, _ in points], [y for _, y in points]
+            axes.plot(xs, ys, label=name, color=colour, linewidth=1.5, marker=marker, markersize=4)
         if series:
-            axes.legend(frameon=False, fontsize=8)
+            _legend(axes)
     return done[0]
 
 
@@ -35,7 +38,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], y_label: str) -> str:
         middle = width * (len(names) - 1) / 2
         axes.set_xticks([number + middle for number in range(len(groups))], list(groups), fontsize=8)
         axes.margins(y=0.15)
-        axes.legend(frameon=False, fontsize=8)
+        _legend(axes)
     return done[0]
 
 
@@ -60,8 +63,8 @@ def timeline(samples: Mapping[str, Points], marks: Mapping[str, float], x_label:
             axes.scatter([x for x, _ in points], [y for _, y in points], s=5, label=name, color=colour)
         for name, moment in marks.items():
             axes.axvline(moment, color="#334155", linewidth=1, linestyle=":")
-            axes.annotate(name, (moment, 1), xycoords=("data", "axes fraction"), fontsize=7, rotation=90, va="top")
-        axes.legend(frameon=False, fontsize=8)
+            axes.text(moment, 1, f" {name}", transform=axes.get_xaxis_transform(), fontsize=7, va="top")
+        _legend(axes)
     return done[0]
 
 
@@ -74,12 +77,18 @@ def _drawing(x_label: str, y_label: str, *, grid: bool = True) -> Iterator[tuple
     axes.set_xlabel(x_label, fontsize=8)
     axes.set_ylabel(y_label, fontsize=8)
     axes.tick_params(labelsize=8)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     if grid:
         axes.grid(axis="y", alpha=0.25)
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
     done.append(out.getvalue()[out.getvalue().index("<svg") :])
+
+
+def _legend(axes: Axes) -> None:
+    """Above the plot, where it hides nothing."""
+    axes.legend(frameon=False, fontsize=8, markerscale=2, loc="lower right", bbox_to_anchor=(1, 1), ncols=6)
 
 
 def _cycle() -> Iterator[str]:
