@@ -17,13 +17,14 @@ from services.finetuning.training.failures import TrainingFailed, explain
 from services.finetuning.training.output import write_model
 from services.finetuning.training.stopping import StopRequest
 from services.finetuning.training.trainer import Ending, Material, Trainer
-from services.finetuning.training.weights import TrainedWeights, choose_precision
+from services.finetuning.training.weights import TrainedWeights
 from shared.modeling.bases import BaseModel, resolve_base
 from shared.modeling.card import ModelCard
 from shared.modeling.kinds import find_kind
 from shared.modeling.kinds.base import Kind, length_limit
 from shared.modeling.loading import load_tokenizer
 from shared.modeling.methods import find_method
+from shared.modeling.precision import choose_precision
 from shared.modeling.quiet import quiet_libraries
 
 
@@ -57,7 +58,7 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     torch.nn.Module.to(model, device)
     if device.type == "cpu":
         cheapen_dropout(model)
-    precision = choose_precision(spec.method.precision, device)
+    precision = choose_precision(spec.method.precision, spec.device)
     weights = TrainedWeights(model, precision)
     checkpoints = Checkpoints(spec.work_dir / "checkpoints", spec.identity(base.digest), spec.keep_checkpoints)
     material = Material(kind, model, int(tokenizer.pad_token_id), train.examples, validation.examples)
@@ -114,6 +115,7 @@ def _labels(spec: TrainingSpec, kind: Kind, rows: SplitRows) -> tuple[str, ...]:
 
 def _resume(trainer: Trainer, events: Events) -> None:
     """Continue from the newest checkpoint that verifies, if there is one."""
+    trainer.checkpoints.discard_partial()
     for path in trainer.checkpoints.newest():
         if not verifies(path):
             events.log("warning", f"checkpoint {path.name} is damaged and passed over")

@@ -68,6 +68,11 @@ class Checkpoints:
         self._prune()
         return SavedCheckpoint(target, file_digest(target / MANIFEST), time.monotonic() - started)
 
+    def discard_partial(self) -> None:
+        """Remove what a killed process left half written."""
+        for path in self._folder.glob(".step-*.partial"):
+            shutil.rmtree(path)
+
     def newest(self) -> Iterator[Path]:
         """Checkpoint folders, newest first."""
         return iter(sorted(self._folder.glob("step-*"), reverse=True))

@@ -79,13 +79,3 @@ class TrainedWeights:
 def _embedding_names(model: PreTrainedModel) -> set[str]:
     tables = (nn.Embedding, CompactEmbedding)
     return {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, tables)}
-
-
-def choose_precision(wanted: str, device: torch.device) -> str:
-    """float32 or bfloat16: what is wanted, or for `auto` bfloat16 where the processor computes with it."""
-    if wanted != "auto":
-        return wanted
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if fast else "float32"
