@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shared.config import Settings
 
 Keep = Annotated[bool, typer.Option("--keep/--stop", help="Leave the platform up, or stop it if the demo started it.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Move an earlier platform's folder aside first.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Move an earlier platform's files to HOME/earlier first.")]
 
 
 def demo(home: Home = None, keep: Keep = False, fresh: Fresh = False) -> None:

@@ -22,6 +22,8 @@ PIPELINES = ("sentiment", "support")
 def platform_for(settings: "Settings", *, keep: bool, fresh: bool) -> Iterator[None]:
     """A running platform without the demo's pipelines. One that was up before is left up."""
     started = HomeLock(settings.home).holder() is None
+    if fresh and not started:
+        raise FailedPrecondition(f"a platform runs on {settings.home}: `flywheel down` before a demo with --fresh")
     if started:
         if fresh:
             _move_aside(settings)
@@ -49,13 +51,13 @@ def _refuse_a_second_telling(settings: "Settings") -> None:
 
 
 def _move_aside(settings: "Settings") -> None:
-    """Keeps the cache of converted base models, which belongs to no telling."""
+    """Into home/earlier; the cache of converted base models belongs to no telling and stays."""
     home = settings.home
     if not (home / "flywheel.db").exists():
         return
-    aside = home.with_name(f"{home.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    home.rename(aside)
-    if (aside / "cache").is_dir():
-        home.mkdir()
-        (aside / "cache").rename(home / "cache")
-    console().print(f"the earlier platform's folder is now {aside}")
+    aside = home / "earlier" / time.strftime("%Y%m%d-%H%M%S")
+    aside.mkdir(parents=True)
+    for entry in home.iterdir():
+        if entry.name not in ("cache", "earlier"):
+            entry.rename(aside / entry.name)
+    console().print(f"the earlier platform's files are now in {aside}")
