@@ -2,7 +2,7 @@
 
 import json
 import threading
-from logging import makeLogRecord
+from logging import LogRecord, makeLogRecord
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,6 +22,11 @@ MAX_BYTES = 10 << 20
 KEEP = 3
 
 
+class _File(RotatingFileHandler):
+    def handleError(self, record: LogRecord) -> None:
+        """A full disk loses lines; it must not end, or flood, whoever writes them."""
+
+
 class LogSink:
     """Takes lines by process. `echo` gets them prefixed and in colour where it is a terminal."""
 
@@ -30,7 +35,7 @@ class LogSink:
         self._folder = folder
         self._echo = echo
         self._colour = bool(echo and echo.isatty())
-        self._files: dict[str, RotatingFileHandler] = {}
+        self._files: dict[str, _File] = {}
         self._lock = threading.Lock()
 
     def write(self, process: str, line: str) -> None:
@@ -52,10 +57,10 @@ class LogSink:
             for file in self._files.values():
                 file.close()
 
-    def _file(self, process: str) -> RotatingFileHandler:
+    def _file(self, process: str) -> _File:
         if process not in self._files:
-            self._files[process] = RotatingFileHandler(
-                self.path(process), maxBytes=MAX_BYTES, backupCount=KEEP, encoding="utf-8"
+            self._files[process] = _File(
+                self.path(process), maxBytes=MAX_BYTES, backupCount=KEEP, encoding="utf-8", delay=True
             )
         return self._files[process]
 

@@ -53,3 +53,12 @@ def test_a_closed_terminal_does_not_stop_the_files(tmp_path: Path) -> None:
     sink.write("one", "b")
     sink.close()
     assert sink.path("one").read_text() == "a\nb\n"
+
+
+def test_a_folder_that_cannot_be_written_stops_neither_the_terminal_nor_the_writer(tmp_path: Path) -> None:
+    echo = io.StringIO()
+    sink = LogSink(tmp_path / "logs", echo)
+    sink.path("one").mkdir()
+    sink.write("one", "a")
+    sink.close()
+    assert echo.getvalue() == "one        a\n"
