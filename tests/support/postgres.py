@@ -1,16 +1,20 @@
 """A real PostgreSQL from a wheel, on a Unix socket."""
 
+import os
 import shutil
+import signal
 import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from sqlalchemy import make_url
 
 from shared.storage.ids import new_id
 from tests.support.tables import create_tables
+from tests.support.wait import eventually
 
 
 class PostgresServer:
@@ -44,5 +48,8 @@ class PostgresServer:
         return self.fresh_url(self._template)
 
     def close(self) -> None:
+        pid = self._server.get_pid()
+        os.kill(pid, signal.SIGQUIT)  # at once, without the checkpoint of a stop: nobody needs the data
+        eventually(lambda: not psutil.pid_exists(pid))
         self._server.cleanup()
         shutil.rmtree(self.folder, ignore_errors=True)
