@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import DataCorrupted, InvalidArgument, NotFound
+from shared.errors import DataCorrupted, InvalidArgument, NotFound, Unavailable
 from shared.storage.artifacts import MANIFEST, Artifacts
+from tests.support.processes import free_ports
 from tests.support.s3 import S3
 
 
@@ -124,3 +125,11 @@ def test_a_uri_stays_inside_the_store(uri: str, tmp_path: Path) -> None:
 def test_a_url_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="FLYWHEEL_ARTIFACTS_URL"):
         Artifacts("gopher://host/path", tmp_path)
+
+
+def test_a_store_that_is_away_is_unavailable_and_nothing_else(tmp_path: Path, s3: S3) -> None:
+    away = Artifacts(s3.url, tmp_path / "cache", f"http://127.0.0.1:{free_ports()[0]}")
+    with pytest.raises(Unavailable, match="artifact store does not answer"):
+        away.exists("data/file")
+    with pytest.raises(Unavailable, match="artifact store does not answer"):
+        away.write_bytes("data/file", b"1")
