@@ -36,7 +36,7 @@ PIPELINE = """\
 name: {name}
 kind: classification
 base: {base}
-method: {{name: full, learning_rate: 3e-3, epochs: {epochs}, precision: float32}}
+method: {{name: full, learning_rate: 4e-3, epochs: {epochs}, batch_size: 8, precision: float32}}
 data: {{splits: {{validation: 0.05, test: 0.25}}}}
 trigger: {{new_rows: {new_rows}, cooldown: 0s}}
 gate: {{floors: {{accuracy: 0.5}}, champion: null}}

@@ -1,6 +1,8 @@
 """The import rules of ARCHITECTURE.md, read from the source."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,9 +57,18 @@ def test_torch_stays_where_models_live() -> None:
     assert offences(lambda name: name.split(".")[0] in TORCH, allowed) == []
 
 
-def test_modeling_is_imported_only_where_torch_may_be() -> None:
-    allowed = ("shared/modeling/", "services/finetuning/training/", "services/evaluation/", "services/inference/")
-    assert offences(lambda name: name.startswith("shared.modeling"), allowed) == []
+@pytest.mark.parametrize(
+    "module", ["services.ingestion", "services.control", "services.finetuning", "shared.cli", "shared.client"]
+)
+def test_a_process_that_needs_no_torch_never_loads_it(module: str) -> None:
+    """Imports every module of the package, but the training process, in a fresh interpreter."""
+    folder = ROOT / module.replace(".", "/")
+    files = (path for path in SOURCES if folder in path.parents and "training" not in path.parts)
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files if path.name != "__main__.py"]
+    code = f"import sys, importlib\nfor name in {names}: importlib.import_module(name)\nprint(*({TORCH} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
 
 
 def test_celery_is_touched_in_one_place() -> None:

@@ -14,7 +14,7 @@ import redis
 from shared.client.client import FlywheelClient
 from shared.embedded.orphans import MARK
 from shared.errors import FlywheelError, Unavailable
-from tests.support.platform import COMMAND, Platform, wait_for_champion, wait_for_job
+from tests.support.platform import COMMAND, Platform, wait_for_champion, wait_for_job, wait_until_served
 from tests.support.rows import learnable_rows
 from tests.support.tiny_models import tiny_decoder, tiny_encoder
 from tests.support.wait import eventually
@@ -142,7 +142,7 @@ def test_a_stream_that_inference_died_under_says_so_and_the_next_one_works(
     rows = [{"prompt": f"what is the price of {number}?", "response": "ten coins"} for number in range(150)]
     client.append_rows("stream", rows, batch_key="faq")
     wait_for_champion(client, "stream", 1)
-    eventually(lambda: client.chat("stream", "hello?", max_tokens=2).read_all() is not None)
+    wait_until_served(client, "stream", 1)
 
     with FlywheelClient.from_environment(home=platform.home, patience=0) as impatient:
         stream = impatient.chat("stream", "the quick brown fox", max_tokens=400)

@@ -8,7 +8,7 @@ import pytest
 
 from shared.client.client import FlywheelClient
 from shared.errors import GateNotPassed
-from tests.support.platform import Platform, wait_for_champion
+from tests.support.platform import Platform, wait_for_champion, wait_until_served
 from tests.support.rows import tweets
 from tests.support.wait import eventually
 
@@ -67,7 +67,7 @@ def test_rows_become_a_champion_a_better_one_a_refused_one_and_feedback_comes_ba
         first = client.append_rows("sentiment", tweets(450), batch_key="first")
         assert (first.accepted, first.quarantined) == (450, 0)
         wait_for_champion(client, "sentiment", 1)
-        eventually(lambda: client.classify("sentiment", "good morning").lineage.version == 1)
+        wait_until_served(client, "sentiment", 1)
 
         with Caller(product) as caller:
             client.append_rows("sentiment", tweets(600, start=450), batch_key="second")
@@ -121,4 +121,4 @@ def test_rows_become_a_champion_a_better_one_a_refused_one_and_feedback_comes_ba
 
         rolled = client.rollback("sentiment", "trying it")
         assert rolled.to_version == 1
-        eventually(lambda: client.classify("sentiment", "good morning").lineage.version == 1, timeout=5)
+        wait_until_served(client, "sentiment", 1, timeout=5)

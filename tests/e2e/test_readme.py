@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.platform import Platform, wait_for_champion
+from tests.support.platform import Platform, wait_for_champion, wait_until_served
 from tests.support.rows import learnable_rows
 from tests.support.tiny_models import tiny_decoder, tiny_encoder
 from tests.support.wait import eventually
@@ -22,7 +22,7 @@ name: sentiment
 kind: classification
 labels: [positive, negative]
 base: {base}
-method: {{name: full, learning_rate: 3e-3, epochs: 4}}
+method: {{name: full, learning_rate: 4e-3, epochs: 8, batch_size: 8}}
 gate: {{floors: {{accuracy: 0.6}}}}
 trigger: {{new_rows: 100}}
 """
@@ -69,8 +69,8 @@ def test_the_lines_of_client_code_run(tmp_path: Path) -> None:
             client.append_rows("support", [{"prompt": f"price of {n}?", "response": "ten coins"} for n in range(150)])
             wait_for_champion(client, "sentiment", 1)
             wait_for_champion(client, "support", 1)
-            eventually(lambda: client.classify("sentiment", "good").lineage.version == 1)
-            eventually(lambda: client.chat("support", "price?", max_tokens=2).read_all() is not None)
+            wait_until_served(client, "sentiment", 1)
+            wait_until_served(client, "support", 1)
             done = subprocess.run(
                 [sys.executable, "-c", code], env=platform.environment, capture_output=True, text=True, timeout=60
             )

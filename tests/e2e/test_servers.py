@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.platform import Platform, wait_for_champion
+from tests.support.platform import Platform, wait_for_champion, wait_until_served
 from tests.support.rows import learnable_rows
 from tests.support.s3 import S3
 from tests.support.tiny_models import tiny_decoder, tiny_encoder
 from tests.support.valkey import Valkey
-from tests.support.wait import eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -17,7 +16,7 @@ LABELS = """\
 name: labels
 kind: classification
 base: {base}
-method: {{name: full, learning_rate: 3e-3, epochs: 4, precision: float32}}
+method: {{name: full, learning_rate: 4e-3, epochs: 8, batch_size: 8, precision: float32}}
 data: {{splits: {{validation: 0.05, test: 0.25}}}}
 trigger: {{new_rows: 200, cooldown: 0s}}
 gate: {{floors: {{accuracy: 0.7}}, champion: {{metric: accuracy, margin: 0.1}}}}
@@ -57,10 +56,10 @@ def test_the_loop_turns_on_postgresql_valkey_and_s3(
 
             version = wait_for_champion(client, "labels", 1)
             assert version.weights_digest
-            eventually(lambda: client.classify("labels", "a great film").lineage.version == 1)
+            wait_until_served(client, "labels", 1)
             adapter = wait_for_champion(client, "support", 1)
             assert adapter.adapter_digest
-            eventually(lambda: client.chat("support", "hello?", max_tokens=4).read_all() is not None)
+            wait_until_served(client, "support", 1)
             answer = client.chat("support", "what is the price of 7 doors?", max_tokens=8)
             answer.read_all()
             assert answer.accepted is not None
@@ -68,7 +67,7 @@ def test_the_loop_turns_on_postgresql_valkey_and_s3(
 
             client.append_rows("labels", learnable_rows(400, seed=1), batch_key="second")
             wait_for_champion(client, "labels", 2)
-            eventually(lambda: client.classify("labels", "a great film").lineage.version == 2)
+            wait_until_served(client, "labels", 2)
             assert client.status().dead_letters == 0
         assert not list((platform.home).glob("artifacts/*")), "nothing but caches may lie on the machine itself"
     finally:
