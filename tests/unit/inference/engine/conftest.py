@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.unit.inference.engine.tiny import byte_tokenizer, tiny
 
 from services.inference.engine.compute import ComputeThread
 from services.inference.engine.interface import Chunk, Finished, Output
 from services.inference.engine.scheduler import Limits
 from services.inference.engine.torch_engine import TorchEngine
 from services.inference.models.loader import forward_for
+from tests.unit.inference.engine.tiny import byte_tokenizer, tiny
 
 Make = Callable[..., TorchEngine]
 EOS = 257

@@ -1,9 +1,9 @@
 """Whole characters only, and nothing that a stop string may take back."""
 
 import pytest
-from tests.unit.inference.engine.tiny import byte_tokenizer
 
 from services.inference.engine.text import Detokenizer, StopMatcher
+from tests.unit.inference.engine.tiny import byte_tokenizer
 
 TEXTS = ["plain text", "你好，世界", "naïve café", "smile 😀👩‍👩‍👧 end", "混合 mixed 🎉 text"]
 

@@ -5,7 +5,6 @@ import time
 
 import pytest
 import torch
-from tests.unit.inference.engine.tiny import byte_tokenizer, tiny
 
 from services.inference.engine.interface import (
     Chunk,
@@ -19,6 +18,7 @@ from services.inference.engine.torch_engine import TorchEngine
 from shared.errors import AlreadyExists, InvalidArgument, ResourceExhausted, Unavailable
 from tests.support.wait import eventually
 from tests.unit.inference.engine.conftest import EOS, Make, end_of, ids_of, text_of
+from tests.unit.inference.engine.tiny import byte_tokenizer, tiny
 
 LONG = Stopping(max_tokens=200, ignore_eos=True)
 
