@@ -16,6 +16,8 @@ from shared.errors import InvalidArgument, NotFound, Unavailable
 from shared.storage.ids import new_id
 
 RETRY_SECONDS = 5.0
+QUICK = {"retries": {"max_attempts": 1}, "connect_timeout": 5, "read_timeout": 30}
+"""s3fs tries again on its own; botocore's tries inside of those would make an outage last minutes."""
 
 
 class Store(Protocol):
@@ -44,8 +46,8 @@ def open_store(url: str, endpoint: str = "") -> Store:
     if "://" not in url or url.startswith("file://"):
         return FolderStore(Path(url.removeprefix("file://")))
     try:
-        options = {"client_kwargs": {"endpoint_url": endpoint}} if endpoint else {}
-        files, root = fsspec.core.url_to_fs(url, **options)
+        options: dict[str, Any] = {"client_kwargs": {"endpoint_url": endpoint}} if endpoint else {}
+        files, root = fsspec.core.url_to_fs(url, config_kwargs=QUICK, **options)
     except (ValueError, ImportError) as error:
         raise InvalidArgument(f"FLYWHEEL_ARTIFACTS_URL={url!r}: {error}", field="FLYWHEEL_ARTIFACTS_URL") from None
     return ObjectStore(files, root)
