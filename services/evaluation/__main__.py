@@ -1,7 +1,7 @@
 """The evaluation worker: `python -m services.evaluation`."""
 
-from services.evaluation.wiring import build_worker
 from shared.config import load_settings
+from shared.modeling.threads import wait_passively
 from shared.storage.database import Database
 from shared.storage.migrate import migrate
 from shared.telemetry.logs import configure_logs
@@ -9,6 +9,9 @@ from shared.telemetry.metrics import serve_metrics
 from shared.telemetry.ready import announce
 
 if __name__ == "__main__":
+    wait_passively()
+    from services.evaluation.wiring import build_worker
+
     settings = load_settings()
     configure_logs("evaluation", settings.log_format, settings.log_level)
     migrate(settings.resolved_database_url)
