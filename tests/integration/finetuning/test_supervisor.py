@@ -9,6 +9,7 @@ from sqlalchemy import select
 from services.finetuning import attempts
 from services.finetuning.workplace import Workplace
 from shared.errors import LeaseLost
+from shared.messaging import dead_letters
 from shared.storage.artifacts import MANIFEST
 from shared.storage.database import Database, clock
 from shared.storage.repositories import jobs
@@ -206,7 +207,7 @@ def test_replaying_the_dead_letter_gives_a_failed_job_new_attempts(world: World)
     assert world.get(job).state == "failed"
     with world.database.write() as session:
         (letter,) = session.scalars(select(DeadLetter))
-        letter.replayed_at = clock(session)
+        dead_letters.replay(session, letter.id)
     world.run(job, scripted("finish"))
     assert world.get(job).state == "succeeded"
 
