@@ -43,6 +43,8 @@ def execute(arguments: Sequence[str]) -> int:
     assert isinstance(command, TyperGroup)
     try:
         code = command.main(list(arguments), prog_name="flywheel", standalone_mode=False)
+        if code == INTERRUPTED:  # how the parser tells of Ctrl-C
+            return _say("interrupted", INTERRUPTED)
         return code if isinstance(code, int) else DONE
     except typer.Exit as done:
         return done.exit_code

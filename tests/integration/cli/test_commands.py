@@ -112,7 +112,8 @@ def test_an_interruption_is_exit_130(fleet: Fleet, flywheel: Command, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ask, "print_json", interrupt)
-    assert flywheel("classify", "sentiment", "a", "--json").code == 130
+    outcome = flywheel("classify", "sentiment", "a", "--json")
+    assert (outcome.code, outcome.err.strip()) == (130, "error: interrupted")
 
 
 def test_ingest_sends_a_file_and_a_rejected_batch_is_exit_1(fleet: Fleet, flywheel: Command, tmp_path: Path) -> None:
