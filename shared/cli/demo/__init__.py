@@ -36,8 +36,11 @@ def _tell(settings: "Settings") -> None:
 
     record = Record(settings.home)
     try:
-        with FlywheelClient.from_environment(home=settings.home, timeout=60) as client:
-            Story(client, record).tell()
+        with (
+            FlywheelClient.from_environment(home=settings.home, timeout=60) as client,
+            FlywheelClient.from_environment(home=settings.home, patience=0) as product,
+        ):
+            Story(client, product, record).tell()
     except FlywheelError as error:
         raise DemoFailed(f"the demo stopped in {error.message}; logs are in {settings.home / 'logs'}") from None
     finally:

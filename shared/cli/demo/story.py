@@ -23,8 +23,9 @@ CORRECTION = "Call us before you start: our advisers check on the same day wheth
 class Story:
     """One telling on a running platform; fills its record as it goes."""
 
-    def __init__(self, client: FlywheelClient, record: Record) -> None:
-        self.client, self.record = client, record
+    def __init__(self, client: FlywheelClient, product: FlywheelClient, record: Record) -> None:
+        """`product` is the client that keeps calling; it should repeat nothing, so that every failure counts."""
+        self.client, self.product, self.record = client, product, record
         self.tweets = load_tweets()
         self.questions, self.unseen = load_questions()
         self.last_request = ""
@@ -34,7 +35,7 @@ class Story:
         with self.chapter("1 · A pipeline is declared, rows come in, and nobody starts a job"):
             self.first_version()
         record = self.record.pipelines[SENTIMENT]
-        with Traffic(self.client, SENTIMENT, self.tweets.traffic) as traffic:
+        with Traffic(self.product, SENTIMENT, self.tweets.traffic) as traffic:
             record.samples, record.failures = traffic.samples, traffic.failures
             with self.chapter("2 · More rows arrive while a client keeps calling"):
                 self.second_version(traffic)
