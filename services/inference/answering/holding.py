@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from services.inference.answering.requests import ModelRef
@@ -14,6 +14,7 @@ from services.inference.models.catalogue import Snapshot
 from services.inference.models.lineage import BASE, BASE_VERSION, CANDIDATE, CHAMPION, Key, Lineage
 from services.inference.models.served import Classifier, Served
 from shared.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from shared.telemetry import metrics
 
 Kind = TypeVar("Kind", bound=Served)
 ALIASES = (CHAMPION, CANDIDATE, BASE)
@@ -45,7 +46,12 @@ class Models:
     def hold_any(self, ref: ModelRef, deadline: float, kind: str | None = None) -> Iterator[tuple[Served, Lineage]]:
         """As `hold`, whatever the kind; `kind` only saves the loading of one that will not do."""
         key = self._ready(ref, kind, deadline)
-        with self._registry.hold(lambda: self._now(ref, key)) as held:
+        with ExitStack() as stack:
+            try:
+                held = stack.enter_context(self._registry.hold(lambda: self._now(ref, key)))
+            except Unavailable:
+                metrics.INFERENCE_SWAP_DROPPED.labels(ref.name).inc()
+                raise
             yield held
 
     def load(self, ref: ModelRef, deadline: float) -> Key:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -27,7 +28,7 @@ LABELS = ("bad", "good", "neutral")
 class Platform:
     """Declares pipelines, adds versions, moves aliases; `start` runs the server."""
 
-    def __init__(self, folder: Path, database: Database, **settings: object) -> None:
+    def __init__(self, folder: Path, database: Database, **settings: Any) -> None:
         self.folder = folder
         self.database = database
         self.settings: Settings = load_settings(
@@ -106,15 +107,17 @@ class Platform:
         self, model: str = "mood", texts: tuple[str, ...] = ("good film",), timeout: float = 20
     ) -> pb.ClassifyResponse:
         request = pb.ClassifyRequest(model=common_pb2.ModelRef(name=model), texts=texts)
-        return self.inference.Classify(request, timeout=timeout)
+        answer: pb.ClassifyResponse = self.inference.Classify(request, timeout=timeout)
+        return answer
 
     def generate(
-        self, text: str = "how do I open the door?", model: str = "helper", timeout: float = 30, **fields: object
+        self, text: str = "how do I open the door?", model: str = "helper", timeout: float = 30, **fields: Any
     ) -> Iterator[pb.GenerateResponse]:
         reference = fields.pop("reference", common_pb2.ModelRef(name=model))
         messages = pb.Messages(messages=[common_pb2.Message(role="user", content=text)])
         request = pb.GenerateRequest(model=reference, messages=messages, **fields)
-        return self.inference.Generate(request, timeout=timeout)
+        stream: Iterator[pb.GenerateResponse] = self.inference.Generate(request, timeout=timeout)
+        return stream
 
     def holds(self, model: str, version: int) -> bool:
         """Whether the version answers for an alias."""

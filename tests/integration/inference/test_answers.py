@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -37,16 +38,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     database.close()
 
 
-def failing_classify(platform: Platform, **fields: object) -> tuple[grpc.StatusCode, str]:
+def failing_classify(platform: Platform, **fields: Any) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as caught:
-        platform.inference.Classify(pb.ClassifyRequest(**fields), timeout=20)  # type: ignore[arg-type]
-    return caught.value.code(), caught.value.details()
+        platform.inference.Classify(pb.ClassifyRequest(**fields), timeout=20)
+    return caught.value.code(), str(caught.value.details())
 
 
-def failing_generate(platform: Platform, **fields: object) -> tuple[grpc.StatusCode, str]:
+def failing_generate(platform: Platform, **fields: Any) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as caught:
-        list(platform.generate(**fields))  # type: ignore[arg-type]
-    return caught.value.code(), caught.value.details()
+        list(platform.generate(**fields))
+    return caught.value.code(), str(caught.value.details())
 
 
 def test_classify_gives_labels_best_first_with_lineage_and_timings(served: Platform) -> None:
@@ -97,7 +98,7 @@ def test_the_alias_base_answers_from_the_untouched_base_model(served: Platform) 
 
 
 def test_the_same_seed_gives_the_same_text(served: Platform) -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "sampling": pb.Sampling(temperature=1.5, top_p=0.9, seed=7),
         "stopping": pb.Stopping(max_tokens=16, ignore_eos=True),
     }
@@ -131,7 +132,7 @@ def test_tokenize_gives_ids_and_pieces(served: Platform) -> None:
     ],
 )
 def test_classify_says_what_is_wrong(
-    served: Platform, fields: dict[str, object], code: grpc.StatusCode, words: str
+    served: Platform, fields: dict[str, Any], code: grpc.StatusCode, words: str
 ) -> None:
     seen, message = failing_classify(served, **fields)
     assert seen is code
@@ -151,7 +152,7 @@ def test_classify_says_what_is_wrong(
         ({"text": "word " * 600}, "at most 511 fit"),
     ],
 )
-def test_generate_says_what_is_wrong(served: Platform, fields: dict[str, object], words: str) -> None:
+def test_generate_says_what_is_wrong(served: Platform, fields: dict[str, Any], words: str) -> None:
     code, message = failing_generate(served, **fields)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert words in message
@@ -175,6 +176,7 @@ def test_an_answer_can_be_explained_at_once_and_is_kept_in_the_database(served: 
             return session.get(Answer, answer.request_id)
 
     row = eventually(kept)
+    assert row is not None
     assert row.input == {"texts": ["good film"]}
     assert row.output == {"labels": [answer.results[0].labels[0].label]}
     again = served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id=answer.request_id), timeout=5)
@@ -197,7 +199,7 @@ def test_feedback_with_a_rating_out_of_range_is_refused(served: Platform) -> Non
     with pytest.raises(grpc.RpcError) as caught:
         served.inference.RecordFeedback(pb.RecordFeedbackRequest(request_id="x", rating=2), timeout=5)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "rating is 2" in caught.value.details()
+    assert "rating is 2" in str(caught.value.details())
 
 
 def test_health_is_told_by_server_service_and_model(served: Platform) -> None:
@@ -208,7 +210,7 @@ def test_health_is_told_by_server_service_and_model(served: Platform) -> None:
 
 
 def test_an_operator_aborts_a_running_answer(served: Platform) -> None:
-    stream = served.generate(request_id="long-1", stopping=pb.Stopping(max_tokens=480, ignore_eos=True))
+    stream: Any = served.generate(request_id="long-1", stopping=pb.Stopping(max_tokens=480, ignore_eos=True))
     assert next(stream).accepted.request_id == "long-1"
     found = served.serving.Abort(serving_pb2.AbortRequest(request_id="long-1"), timeout=5).found
     *_, last = stream
@@ -217,9 +219,9 @@ def test_an_operator_aborts_a_running_answer(served: Platform) -> None:
 
 
 def test_a_client_that_goes_away_frees_its_slot(served: Platform) -> None:
-    stream = served.generate(stopping=pb.Stopping(max_tokens=480, ignore_eos=True))
+    stream: Any = served.generate(stopping=pb.Stopping(max_tokens=480, ignore_eos=True))
     next(stream)
-    stream.cancel()  # type: ignore[attr-defined]
+    stream.cancel()
     eventually(lambda: served.serving.GetLoad(serving_pb2.GetLoadRequest(), timeout=5).running == 0)
 
 

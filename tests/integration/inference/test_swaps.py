@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import grpc
 import pytest
@@ -29,6 +31,9 @@ class Clients:
         self.scores: dict[int, set[float]] = {}
         self.errors: list[str] = []
         self._stop = threading.Event()
+
+    def called_since(self, seen: int) -> bool:
+        return len(self.versions) > seen + 20
 
     def call(self) -> None:
         while not self._stop.is_set():
@@ -74,9 +79,9 @@ def test_versions_are_swapped_under_load_without_an_error(platform: Platform) ->
     with calling(platform) as clients:
         for version in (2, 3, 4, 3):
             platform.point("mood", version)
-            eventually(lambda version=version: serving(platform, version))
+            eventually(partial(serving, platform, version))
             seen = len(clients.versions)
-            eventually(lambda seen=seen: len(clients.versions) > seen + 20)
+            eventually(partial(clients.called_since, seen))
     assert clients.errors == []
     assert set(clients.versions) == {1, 2, 3, 4}
     for version, scores in clients.scores.items():
@@ -86,7 +91,7 @@ def test_versions_are_swapped_under_load_without_an_error(platform: Platform) ->
 
 def test_an_old_stream_ends_on_the_weights_it_began_with(platform: Platform) -> None:
     start_with(platform, versions=3, kind="chat", name="helper")
-    fields = {"stopping": pb.Stopping(max_tokens=300, ignore_eos=True)}
+    fields: dict[str, Any] = {"stopping": pb.Stopping(max_tokens=300, ignore_eos=True)}
     alone = text_of(list(platform.generate(**fields)))
     stream = platform.generate(**fields)
     events = [next(stream)]
@@ -103,7 +108,7 @@ def test_the_version_before_stays_warm_and_rollback_needs_no_load(platform: Plat
     start_with(platform, versions=3)
     for version in (2, 3):
         platform.point("mood", version)
-        eventually(lambda version=version: serving(platform, version))
+        eventually(partial(serving, platform, version))
     eventually(
         lambda: (
             {key: one.state for key, one in platform.deployments().items()}
@@ -132,6 +137,7 @@ def test_a_version_that_can_not_be_loaded_leaves_the_old_one_serving(platform: P
     weights.write_bytes(sound[:-8] + b"flipped!")
     platform.point("mood", 2)
     broken = eventually(lambda: _failed(platform, 2))
+    assert broken is not None
     assert "SHA-256" in broken.error
     assert serving(platform, 1)
     weights.write_bytes(sound)
@@ -183,7 +189,7 @@ def test_a_server_that_drains_finishes_what_runs_and_refuses_the_rest(platform: 
     with pytest.raises(grpc.RpcError) as refused:
         list(platform.generate())
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert "shutting down" in refused.value.details()
+    assert "shutting down" in str(refused.value.details())
     *_, last = stream
     assert last.finished.usage.completion_tokens == 300
 

@@ -2,6 +2,7 @@
 
 import random
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -29,8 +30,8 @@ def prompts(count: int, seed: int = 1) -> list[tuple[int, ...]]:
     return [tuple(numbers.randrange(256) for _ in range(numbers.choice([1, 3, 20, 150]))) for _ in range(count)]
 
 
-def request(name: str, prompt: tuple[int, ...] = (1, 2, 3), **fields: object) -> GenerationRequest:
-    return GenerationRequest(name, prompt, **{"stopping": LONG, **fields})  # type: ignore[arg-type]
+def request(name: str, prompt: tuple[int, ...] = (1, 2, 3), **fields: Any) -> GenerationRequest:
+    return GenerationRequest(name, prompt, **{"stopping": LONG, **fields})
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gpt2"])
