@@ -1,7 +1,6 @@
 """The evaluation worker: `python -m services.evaluation`."""
 
-from shared.config import load_settings
-from shared.modeling.threads import wait_passively
+from shared.config import load_settings, wait_passively
 from shared.storage.database import Database
 from shared.storage.migrate import migrate
 from shared.telemetry.logs import configure_logs

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from shared.config import Settings
 from shared.modeling.bases import BaseModel, resolve_base
+from shared.modeling.devices import choose_device, fast_at_bfloat16
 from shared.modeling.loading import LoadedModel, load_base, load_model
 from shared.modeling.methods import find_method
 from shared.storage.artifacts import Artifacts
@@ -58,17 +57,4 @@ class Subjects:
         return self._bases[name]
 
     def _dtype(self, half_precision: bool) -> str:
-        return "bfloat16" if half_precision and _fast_at_bfloat16(self.device) else "float32"
-
-
-def choose_device(wanted: str) -> str:
-    """`cpu` or `cuda` for a setting that may say `auto`."""
-    if wanted != "auto":
-        return wanted
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _fast_at_bfloat16(device: str) -> bool:
-    if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return "bfloat16" if half_precision and fast_at_bfloat16(self.device) else "float32"

@@ -129,8 +129,11 @@ class PipelineSpec(Part):
     def _fits_its_kind(self) -> Self:
         if self.labels is not None and self.kind != "classification":
             raise ValueError(f"labels: only a classification has labels, not kind {self.kind}")
-        known = METRICS[self.kind]
-        gate = self.gate
+        known, gate = METRICS[self.kind], self.gate
+        if gate.base is not None and self.kind == "classification":
+            raise ValueError(
+                "gate.base: an untouched base model has no labels to answer with; compare with the champion"
+            )
         named = [("floors", name) for name in gate.floors] + [("ceilings", name) for name in gate.ceilings]
         named += [("champion", gate.champion.metric)] if gate.champion else []
         named += [("base", gate.base.metric)] if gate.base else []

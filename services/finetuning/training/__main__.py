@@ -7,7 +7,7 @@ from pathlib import Path
 from services.finetuning.spec import EXIT_FAILED, FailureReason, TrainingSpec
 from services.finetuning.training.events import Events
 from services.finetuning.training.stopping import StopRequest
-from shared.modeling.threads import wait_passively
+from shared.config import wait_passively
 
 
 def main(arguments: list[str]) -> int:

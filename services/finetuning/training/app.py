@@ -20,11 +20,11 @@ from services.finetuning.training.trainer import Ending, Material, Trainer
 from services.finetuning.training.weights import TrainedWeights
 from shared.modeling.bases import BaseModel, resolve_base
 from shared.modeling.card import ModelCard
+from shared.modeling.devices import choose_precision
 from shared.modeling.kinds import find_kind
 from shared.modeling.kinds.base import Kind, length_limit
 from shared.modeling.loading import load_tokenizer
 from shared.modeling.methods import find_method
-from shared.modeling.precision import choose_precision
 from shared.modeling.quiet import quiet_libraries
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 
 from services.finetuning.training.__main__ import main as train
-from shared.modeling.threads import wait_passively
+from shared.config import wait_passively
 
 QUIET_PRIORITY = 10
 PATH_BYTES = 4096

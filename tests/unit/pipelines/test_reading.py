@@ -61,6 +61,7 @@ def test_what_is_stored_is_read_back_the_same() -> None:
         ("name: full", "name: lola", "line 5: method.name: 'lola' is no method for kind 'classification'; known: full"),
         ("epochs: 2", "lora_rank: 8", "line 5: method.lora_rank: has an effect only with method lora"),
         ("kind: classification", "kind: poetry", "line 2: kind: 'poetry': Input should be 'classification' or 'chat'"),
+        ("floors:", "base: {metric: accuracy}\n  floors:", "line 11: gate.base: an untouched base model has no labels"),
         ("30s", "soon", "line 9: trigger.cooldown: 'soon'"),
         ("name: sentiment", "name: Sentiment!", "line 1: name: 'Sentiment!': must start with a letter"),
         ("[negative, neutral, positive]", "[one]", "line 3: labels: ['one']: needs at least two labels"),

@@ -1,6 +1,13 @@
-"""Which arithmetic a device is fast at."""
+"""Which device a process computes on, and which arithmetic that device is fast at."""
 
 import torch
+
+
+def choose_device(wanted: str) -> str:
+    """`cpu` or `cuda` for a setting that may say `auto`."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def fast_at_bfloat16(device: str) -> bool:
