@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from shared.client.operations import Job, JobEvent
 
 
+HIDDEN = ("uri", "digest")
+"""Of a checkpoint; `--json` has them."""
+
+
 def follow(client: "FlywheelClient", job: str, as_json: bool) -> "Job":
     """Shows a job's events until it is over; returns how it ended."""
     last = client.job(job)
@@ -101,7 +105,7 @@ def _line(event: "JobEvent") -> str:
 
 
 def _detail(event: "JobEvent") -> str:
-    return " ".join(f"{key}={_short(value)}" for key, value in event.detail.items())
+    return " ".join(f"{key}={_short(value)}" for key, value in event.detail.items() if key not in HIDDEN)
 
 
 def _short(value: object) -> str:
