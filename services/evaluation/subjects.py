@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.config import Settings
-from shared.modeling.bases import BaseModel, resolve_base
+from shared.modeling.bases import BaseModel, open_base
 from shared.modeling.devices import choose_device, fast_at_bfloat16
 from shared.modeling.loading import LoadedModel, load_base, load_model
 from shared.modeling.methods import find_method
@@ -53,7 +53,7 @@ class Subjects:
     def _base(self, name: str) -> BaseModel:
         """Found once: its digest reads all of its files. An adapter's own check of its base is made every time."""
         if name not in self._bases:
-            self._bases[name] = resolve_base(name, self._cache)
+            self._bases[name] = open_base(name, self._cache, self._artifacts)
         return self._bases[name]
 
     def _dtype(self, half_precision: bool) -> str:

@@ -77,7 +77,7 @@ def succeed(database: Database, attempt: Attempt, uri: str, card: ModelCard, met
             model=job.pipeline,
             kind=card.kind,
             method=card.method,
-            base=card.base,
+            base=models.pinned_base(session, job.spec["base"], job.created_at),
             base_digest=card.base_digest,
             weights_uri=uri,
             weights_digest=card.weights_digest,

@@ -1,11 +1,9 @@
 """From a job to the spec of its training process: dataset parts on this machine, base model, threads, device."""
 
 import os
-import re
 from pathlib import Path
 
 from pydantic import ValidationError
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.finetuning.attempts import Attempt
@@ -14,12 +12,12 @@ from services.finetuning.workplace import Workplace
 from shared.config import Settings
 from shared.errors import FailedPrecondition, InvalidArgument, NotFound
 from shared.pipelines.schema import PipelineSpec
-from shared.storage.artifacts import Artifacts
+from shared.storage.artifacts import Artifacts, base_folder
 from shared.storage.database import Database
 from shared.storage.datasets import read_manifest
-from shared.storage.tables import AliasMove, DatasetVersion, Job, ModelVersion
+from shared.storage.repositories import models
+from shared.storage.tables import DatasetVersion, Job
 
-MODEL_REFERENCE = re.compile(r"model:(?P<model>[^@]+)@(?P<alias>.+)")
 KEEP_CHECKPOINTS = 2
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 
@@ -40,13 +38,13 @@ def training_spec(
         raise InvalidArgument(f"the job's {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     with database.read() as session:
         manifest_uri = _manifest_uri(session, job)
-        base_uri = _base_uri(session, pipeline.base, job)
+        base = models.pinned_base(session, pipeline.base, job.created_at)
     return TrainingSpec(
         run=attempt.run,
         job=job.id,
         pipeline=job.pipeline,
         kind=pipeline.kind,
-        base=str(artifacts.fetch_folder(base_uri)) if base_uri else pipeline.base,
+        base=str(base_folder(base, artifacts) or base),
         base_cache=settings.cache_folder / "bases",
         method=pipeline.method,
         labels=tuple(pipeline.labels) if pipeline.labels else None,
@@ -82,18 +80,3 @@ def _dataset(artifacts: Artifacts, manifest_uri: str) -> DatasetInput:
     manifest = read_manifest(artifacts, manifest_uri)
     parts = (DatasetPart(Path(artifacts.fetch_file(part.uri, part.digest)), part.digest) for part in manifest.parts)
     return DatasetInput(manifest.digest, tuple(parts))
-
-
-def _base_uri(session: Session, base: str, job: Job) -> str | None:
-    """Weights that `model:NAME@ALIAS` pointed at when the job was created, so that every attempt has the same."""
-    match = MODEL_REFERENCE.fullmatch(base)
-    if match is None:
-        return None
-    moves = select(AliasMove.to_version).where(
-        AliasMove.model == match["model"], AliasMove.alias == match["alias"], AliasMove.created_at <= job.created_at
-    )
-    number = session.execute(moves.order_by(AliasMove.id.desc()).limit(1)).scalar_one_or_none()
-    version = session.get(ModelVersion, (match["model"], number)) if number is not None else None
-    if version is None:
-        raise NotFound(f"base {base!r}: the alias pointed at no version when the job was created", base=base)
-    return version.weights_uri

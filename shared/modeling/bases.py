@@ -11,6 +11,7 @@ from shared.modeling.conversion import convert_gguf
 from shared.modeling.digests import base_digest
 from shared.modeling.folders import whole_folder
 from shared.pipelines.bases import BaseFiles, find_base
+from shared.storage.artifacts import Artifacts, base_folder
 
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
@@ -23,6 +24,12 @@ class BaseModel:
     path: Path
     digest: str
     """Over weights, config and tokenizer."""
+
+
+def open_base(base: str, cache: Path, artifacts: Artifacts) -> BaseModel:
+    """Like `resolve_base`, for the base of a model version, which may be a folder in the store (`artifact:URI`)."""
+    folder = base_folder(base, artifacts)
+    return BaseModel(base, folder, base_digest(folder)) if folder else resolve_base(base, cache)
 
 
 def resolve_base(base: str, cache: Path) -> BaseModel:

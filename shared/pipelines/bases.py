@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-MODEL_REFERENCE = re.compile(r"model:[a-z0-9][a-z0-9_-]*@[a-z0-9_-]+")
+MODEL_REFERENCE = re.compile(r"model:(?P<model>[a-z0-9][a-z0-9_-]*)@(?P<alias>[a-z0-9_-]+)")
 
 
 @dataclass(frozen=True)

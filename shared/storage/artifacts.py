@@ -16,6 +16,8 @@ from shared.storage.ids import new_id
 from shared.storage.stores import open_store
 
 MANIFEST = "manifest.sha256.json"
+ARTIFACT = "artifact:"
+"""Prefix of a base model that is a folder in the store."""
 CHUNK_BYTES = 1 << 20
 
 
@@ -119,6 +121,11 @@ class Artifacts:
             if not folder.exists():
                 raise
             shutil.rmtree(aside)
+
+
+def base_folder(base: str, artifacts: Artifacts) -> Path | None:
+    """The folder of a base that is another model's version (`artifact:URI`); None for any other base."""
+    return artifacts.fetch_folder(base.removeprefix(ARTIFACT)) if base.startswith(ARTIFACT) else None
 
 
 def folder_manifest(folder: Path) -> dict[str, str]:

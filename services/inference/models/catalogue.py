@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from services.inference.models.lineage import BASE_VERSION, Key, Lineage, VersionRecord
 from shared.errors import NotFound
-from shared.storage.database import Database
+from shared.storage.database import Database, clock
 from shared.storage.repositories import models
 from shared.storage.tables import Alias, AliasMove, Pipeline
 
@@ -74,4 +74,5 @@ class Catalogue:
             if row is None or row.deleted_at is not None:
                 raise NotFound(f"there is no pipeline {model!r}", model=model)
             key = Key(model, BASE_VERSION)
-            return VersionRecord(key, row.spec["kind"], row.spec["base"], lineage=Lineage(model, BASE_VERSION))
+            base = models.pinned_base(session, row.spec["base"], clock(session))
+            return VersionRecord(key, row.spec["kind"], base, lineage=Lineage(model, BASE_VERSION))

@@ -18,7 +18,8 @@ from services.inference.models.lineage import BASE_VERSION, Lineage, VersionReco
 from services.inference.models.served import Classifier, Generator, Served
 from shared.config import Settings
 from shared.errors import DataCorrupted, FailedPrecondition
-from shared.modeling.bases import resolve_base
+from shared.modeling.bases import open_base
+from shared.modeling.devices import choose_device, fast_at_bfloat16
 from shared.modeling.kinds.base import length_limit
 from shared.modeling.loading import LoadedModel, load_base, load_model
 from shared.modeling.methods import find_method
@@ -41,7 +42,7 @@ class TorchLoader:
         self._artifacts = artifacts
         self._compute = compute
         self._bases = settings.cache_folder / "bases"
-        self._device = _device(settings.device)
+        self._device = choose_device(settings.device)
         self._waiting = (settings.max_waiting_requests, settings.max_waiting_tokens)
 
     def load(self, record: VersionRecord) -> tuple[Served, Lineage]:
@@ -59,7 +60,7 @@ class TorchLoader:
         return served, lineage
 
     def _load_base(self, record: VersionRecord) -> LoadedModel:
-        base = resolve_base(record.base, self._bases)
+        base = open_base(record.base, self._bases, self._artifacts)
         return load_base(
             base, record.kind, max_length=CONTEXT_LIMIT, device=self._device, dtype=self._dtype(record.kind)
         )
@@ -67,7 +68,7 @@ class TorchLoader:
     def _load_version(self, record: VersionRecord) -> LoadedModel:
         folder = self._artifacts.fetch_folder(record.weights_uri)
         adapter = find_method(record.method).adapter
-        base = resolve_base(record.base, self._bases).path if adapter else None
+        base = open_base(record.base, self._bases, self._artifacts).path if adapter else None
         loaded = load_model(folder, base=base, device=self._device, dtype=self._dtype(record.kind))
         for what, found, wanted in (
             ("weights", loaded.card.weights_digest, record.lineage.weights_digest),
@@ -101,8 +102,7 @@ class TorchLoader:
 
     def _dtype(self, kind: str) -> str:
         """Chat in bfloat16 where that is fast; classifiers answer in the precision they are judged in."""
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return "bfloat16" if kind == Generator.kind and (fast or self._device != "cpu") else "float32"
+        return "bfloat16" if kind == Generator.kind and fast_at_bfloat16(self._device) else "float32"
 
 
 def forward_for(model: PreTrainedModel, limits: Limits) -> Forward:
@@ -115,9 +115,3 @@ def _ends(loaded: LoadedModel) -> frozenset[int]:
     configured = getattr(loaded.model.generation_config, "eos_token_id", None)
     known = configured if isinstance(configured, list) else [configured]
     return frozenset(int(end) for end in (*known, loaded.tokenizer.eos_token_id) if end is not None)
-
-
-def _device(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    return "cuda" if torch.cuda.is_available() else "cpu"

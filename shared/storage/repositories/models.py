@@ -1,11 +1,14 @@
 """Model versions, aliases and the history of alias moves."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.errors import NotFound
+from shared.pipelines.bases import MODEL_REFERENCE
+from shared.storage.artifacts import ARTIFACT
 from shared.storage.database import clock
 from shared.storage.repositories import pipelines
 from shared.storage.states import MODEL_VERSION_STATES, check_transition
@@ -100,6 +103,24 @@ def move_alias(
         row.version, row.move = to_version, move.id
     session.flush()
     return move
+
+
+def pinned_base(session: Session, base: str, at: datetime) -> str:
+    """What a pipeline's base means at a moment: `model:NAME@ALIAS` becomes `artifact:URI`, anything else stays.
+
+    Raises NotFound when the alias pointed at nothing then.
+    """
+    match = MODEL_REFERENCE.fullmatch(base)
+    if match is None:
+        return base
+    earlier = select(AliasMove.to_version).where(
+        AliasMove.model == match["model"], AliasMove.alias == match["alias"], AliasMove.created_at <= at
+    )
+    number = session.scalars(earlier.order_by(AliasMove.id.desc()).limit(1)).one_or_none()
+    version = session.get(ModelVersion, (match["model"], number)) if number is not None else None
+    if version is None:
+        raise NotFound(f"base {base!r}: the alias pointed at no version at {at:%Y-%m-%d %H:%M:%S}", base=base)
+    return f"{ARTIFACT}{version.weights_uri}"
 
 
 def moves(session: Session, model: str, limit: int, offset: int = 0, alias: str | None = None) -> list[AliasMove]:
