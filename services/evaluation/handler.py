@@ -22,7 +22,7 @@ from shared.storage.leases import Lease
 from shared.storage.repositories import evaluations, models, pipelines
 from shared.storage.tables import Report
 from shared.telemetry.logs import bound, get_logger
-from shared.telemetry.metrics import EVALUATION_METRIC, GATE_VERDICTS
+from shared.telemetry.metrics import GATE_VERDICTS
 
 LONGEST_RETRY_SECONDS = 60.0
 log = get_logger(__name__)
@@ -93,8 +93,5 @@ def _check_champion(session: Session, case: Case) -> None:
 
 
 def _measure(judgement: Judgement) -> None:
-    pipeline, verdict = judgement.case.candidate.model, judgement.verdict
-    for role, metrics in judgement.metrics.items():
-        for metric, value in metrics.items():
-            EVALUATION_METRIC.labels(pipeline, metric, role).set(value)
-    GATE_VERDICTS.labels(pipeline, verdict.word, verdict.first_failure).inc()
+    verdict = judgement.verdict
+    GATE_VERDICTS.labels(judgement.case.candidate.model, verdict.word, verdict.first_failure).inc()
