@@ -15,10 +15,10 @@ setup: .venv/.installed
 	@touch $@
 
 demo: setup
-	@$(BIN)/flywheel demo
+	@$(BIN)/flywheel demo --fresh
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 -q
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -37,7 +37,7 @@ def judge_case(case: Case, artifacts: Artifacts, subjects: Subjects, holding: Ho
     """Raises LeaseLost or Unavailable as `holding` does, and whatever loading a model may raise."""
     started = time.monotonic()
     kind = find_kind(case.spec.kind)
-    rows = select_rows(artifacts, case.candidate_manifest, case.champion_manifest)
+    rows = select_rows(artifacts, case.candidate_manifest, case.champion_manifest, case.spec.gate.test_rows)
     lineup = _lineup(case, kind, subjects)
     outputs = _all_outputs(artifacts, kind, lineup, rows, holding)
     measures = {role: kind.measures(rows.rows, given) for role, given in outputs.items()}

@@ -67,6 +67,7 @@ class Gate(Part):
     ceilings: dict[str, float] = Field(default_factory=dict, description="Metric: greatest value that passes.")
     champion: Comparison | None = Field(None, description="Against the champion; by default the kind's first metric.")
     base: Comparison | None = Field(None, description="Against the untouched base model, where it can answer.")
+    test_rows: int = Field(5000, ge=20, description="At most this many test rows judge; a fair sample of them.")
     hold_batches: bool = Field(True, description="Hold the new batches of a version that is worse than the champion.")
 
 

@@ -19,8 +19,8 @@ from shared.modeling.kinds.chat import Chat
 from shared.modeling.loading import LoadedModel
 from shared.modeling.predict import generate
 
-ANSWERED_ROWS = 32
-NEW_TOKENS = 64
+ANSWERED_ROWS = 24
+NEW_TOKENS = 48
 LOSS_ROWS_AT_ONCE = 8
 ANSWERS_AT_ONCE = 16
 SAMPLES = 5

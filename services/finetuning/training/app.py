@@ -8,6 +8,7 @@ import torch
 from transformers import set_seed
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FAILED, EXIT_FINISHED, FailureReason, TrainingSpec
+from services.finetuning.training.attention import plain_short_attention
 from services.finetuning.training.checkpoints import Checkpoints, verifies
 from services.finetuning.training.compact import compact
 from services.finetuning.training.data import SplitRows, read_rows
@@ -57,6 +58,7 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
         compact(model, chain.from_iterable(example.ids for example in train.examples + validation.examples))
     torch.nn.Module.to(model, device)
     if device.type == "cpu":
+        plain_short_attention(model, limit)
         cheapen_dropout(model)
     precision = choose_precision(spec.method.precision, spec.device)
     weights = TrainedWeights(model, precision)
