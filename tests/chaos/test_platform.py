@@ -145,9 +145,10 @@ def test_a_stream_that_inference_died_under_says_so_and_the_next_one_works(
     wait_until_served(client, "stream", 1)
 
     with FlywheelClient.from_environment(home=platform.home, patience=0) as impatient:
+        inference = platform.pid("inference")
         stream = impatient.chat("stream", "the quick brown fox", max_tokens=400)
         next(iter(stream))
-        os.kill(platform.pid("inference"), signal.SIGKILL)
+        os.kill(inference, signal.SIGKILL)
         with pytest.raises(Unavailable, match="inference"):
             stream.read_all()
     again = client.chat("stream", "the quick brown fox", max_tokens=4)
@@ -178,7 +179,7 @@ def test_a_second_platform_on_the_same_folder_is_refused(platform: Platform) -> 
     second = platform.cli("up", "--detach")
     assert second.returncode == 1
     assert str(psutil.Process(platform.pid("control")).ppid()) in second.stderr + second.stdout
-    assert platform.json("status")["ready"]
+    assert eventually(lambda: platform.json("status")["ready"])
 
 
 def test_a_port_in_use_is_named(platform: Platform, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.client.client import FlywheelClient
-from shared.errors import GateNotPassed
+from shared.client.operations import LineageGraph
+from shared.errors import GateNotPassed, NotFound
 from tests.support.platform import Platform, wait_for_champion, wait_until_served
 from tests.support.rows import tweets
 from tests.support.wait import eventually
@@ -51,6 +52,14 @@ class Caller(threading.Thread):
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
         self.join(30)
+
+
+def lineage_of(client: FlywheelClient, request_id: str) -> LineageGraph | None:
+    """None while the answer is not written yet, which takes a fraction of a second."""
+    try:
+        return client.lineage(request_id=request_id)
+    except NotFound:
+        return None
 
 
 @pytest.fixture
@@ -106,7 +115,8 @@ def test_rows_become_a_champion_a_better_one_a_refused_one_and_feedback_comes_ba
         rows = list(client.rows("sentiment", batches=[batch]))
         assert [row.fields["text"] for row in rows] == ["the app crashed again, wonderful"]
 
-        graph = client.lineage(request_id=answer.request_id)
+        graph = eventually(lambda: lineage_of(client, answer.request_id))
+        assert graph is not None
         assert (graph.model_version.version, graph.run.state) == (2, "succeeded")
         assert {found.batch_key for found in graph.batches} == {"first", "second"}
         assert graph.train_rows == client.dataset_version("sentiment", graph.dataset_version).splits.train

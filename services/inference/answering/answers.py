@@ -16,8 +16,8 @@ from shared.storage.database import Database, clock
 from shared.telemetry.logs import get_logger
 
 KEPT = timedelta(days=1)
-FLUSH_SECONDS = 0.5
-CLEAN_EVERY = 1200  # flushes, about ten minutes
+FLUSH_SECONDS = 0.2
+CLEAN_EVERY = 3000  # flushes, about ten minutes
 MAX_PENDING = 10_000
 BATCH = 500
 

@@ -99,8 +99,8 @@ def test_a_backlog_larger_than_one_round_is_published_in_rounds(valkey: Valkey, 
     for _ in range(5):
         leave(database, delay_seconds=0.01)
     with publishing(settings, database) as publisher:
-        eventually(lambda: publisher.publish_due(limit=2) == 2)
-        eventually(lambda: publisher.publish_due(limit=2) == 2)
-        eventually(lambda: publisher.publish_due(limit=2) == 1)
+        rounds: list[int] = []
+        eventually(lambda: rounds.append(publisher.publish_due(limit=2)) or sum(rounds) == 5)
+        assert max(rounds) <= 2
         assert publisher.publish_due(limit=2) == 0
     assert broker.queue_stats(settings)[QUEUE].depth == 5
