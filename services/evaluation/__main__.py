@@ -1,6 +1,6 @@
 """The evaluation worker: `python -m services.evaluation`."""
 
-from shared.config import load_settings, wait_passively
+from shared.config import load_settings, spin_briefly
 from shared.storage.database import Database
 from shared.storage.migrate import migrate
 from shared.telemetry.logs import configure_logs
@@ -8,7 +8,7 @@ from shared.telemetry.metrics import serve_metrics
 from shared.telemetry.ready import announce
 
 if __name__ == "__main__":
-    wait_passively()
+    spin_briefly()
     from services.evaluation.wiring import build_worker
 
     settings = load_settings()

@@ -62,8 +62,8 @@ def make_plan(settings: Settings) -> PlatformPlan:
 def threads_for(service: str, cores: int) -> int:
     """Torch threads: training gets every core; inference and evaluation a share that leaves room for it.
 
-    Two pools that together outnumber the cores can slow a step tenfold when both spin at their barriers, hence
-    also OMP_WAIT_POLICY=PASSIVE for all but training.
+    Two pools that together outnumber the cores can slow a step tenfold when both spin at their barriers for long,
+    hence also GOMP_SPINCOUNT; see shared.config.spin_briefly.
     """
     return {"finetuning": cores, "inference": max(1, cores // 2), "evaluation": cores}.get(service, 1)
 
@@ -96,7 +96,6 @@ def _environment(
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     environment["PYTHONUNBUFFERED"] = "1"
     environment["OMP_NUM_THREADS"] = str(threads)
-    if name != "finetuning":
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    environment["GOMP_SPINCOUNT"] = "10000"
     environment[MARK] = str(settings.home)
     return environment

@@ -7,7 +7,7 @@ from pathlib import Path
 from services.finetuning.spec import EXIT_FAILED, FailureReason, TrainingSpec
 from services.finetuning.training.events import Events
 from services.finetuning.training.stopping import StopRequest
-from shared.config import wait_passively
+from shared.config import spin_briefly
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
         events.send("failed", reason=FailureReason.BAD_SPEC, message=str(error))
         return EXIT_FAILED
 
-    wait_passively()
+    spin_briefly()
     from services.finetuning.training.app import run_training
 
     return run_training(spec, events, stop)

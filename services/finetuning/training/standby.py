@@ -11,7 +11,7 @@ import sys
 import threading
 
 from services.finetuning.training.__main__ import main as train
-from shared.config import wait_passively
+from shared.config import spin_briefly
 
 QUIET_PRIORITY = 10
 PATH_BYTES = 4096
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="import at low priority")
     given = parser.parse_args(arguments)
     # The priority is a thread's own, and only root could raise it again: the main thread keeps the usual one.
-    wait_passively()
+    spin_briefly()
     importing = threading.Thread(target=_import_everything, args=(QUIET_PRIORITY if given.quiet else 0,))
     importing.start()
     importing.join()

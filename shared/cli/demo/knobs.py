@@ -3,12 +3,12 @@
 SEED = 20
 FIRST_ROWS = 1_500
 MORE_ROWS = 6_000
-SPOILED_ROWS = 2_000
+SPOILED_ROWS = 2_500
 """Enough flipped labels among fresh tweets that no honest gate lets the candidate through."""
 QUESTIONS = 400
 
-TRAFFIC_PAUSE_SECONDS = 0.05
-"""Between two calls of the background client: about fifteen a second, so that training keeps most of two cores."""
+TRAFFIC_PAUSE_SECONDS = 0.1
+"""Between two calls of the background client: about eight a second, so that training keeps most of two cores."""
 ANSWER_TOKENS = 80
 
 SEAL_SECONDS = 180.0
