@@ -76,7 +76,7 @@ class Platform:
         return "\n".join(f"== {name}\n{tail}" for name, tail in tails)
 
 
-def wait_for_champion(client: FlywheelClient, model: str, version: int, timeout: float = 120) -> ModelVersion:
+def wait_for_champion(client: FlywheelClient, model: str, version: int, timeout: float = 180) -> ModelVersion:
     """Waits until a version is champion; fails at once when it is refused or its job failed."""
 
     def champion() -> ModelVersion | None:
