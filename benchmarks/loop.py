@@ -115,7 +115,8 @@ def measure_bare_celery(broker: str, messages: int) -> dict[str, float]:
     app = Celery(broker=broker, set_as_current=False)
     app.conf.task_default_queue = "bare"
     lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(worker.stdout or []), daemon=True)
+    output = worker.stdout  # its banner goes there too
+    reader = threading.Thread(target=lambda: lines.extend(line for line in output if line[0].isdigit()), daemon=True)
     try:
         reader.start()
         for _ in range(messages + 1):
