@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.errors import InvalidArgument
 
 PREFIX = "FLYWHEEL_"
+SPIN = {"GOMP_SPINCOUNT": "10000"}
+"""See `spin_briefly`; for the environment of child processes."""
 
 
 class Settings(BaseSettings):
@@ -112,4 +114,5 @@ def spin_briefly() -> None:
     steps were measured at a third of the speed. Sleeping at once costs a wake-up at every operation: 66 steps of
     MiniLM took 32 s on two quiet cores, and 23 s with a brief spin (36 s and 32 s beside a busy neighbour).
     """
-    os.putenv("GOMP_SPINCOUNT", "10000")
+    for name, value in SPIN.items():
+        os.putenv(name, value)

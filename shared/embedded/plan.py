@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import shared
-from shared.config import Settings, child_environment
+from shared.config import SPIN, Settings, child_environment
 from shared.embedded.child import ChildPlan
 from shared.embedded.orphans import MARK
 from shared.embedded.ports import Ports
@@ -63,7 +63,7 @@ def threads_for(service: str, cores: int) -> int:
     """Torch threads: training gets every core; inference and evaluation a share that leaves room for it.
 
     Two pools that together outnumber the cores can slow a step tenfold when both spin at their barriers for long,
-    hence also GOMP_SPINCOUNT; see shared.config.spin_briefly.
+    hence also SPIN; see shared.config.spin_briefly.
     """
     return {"finetuning": cores, "inference": max(1, cores // 2), "evaluation": cores}.get(service, 1)
 
@@ -96,6 +96,6 @@ def _environment(
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     environment["PYTHONUNBUFFERED"] = "1"
     environment["OMP_NUM_THREADS"] = str(threads)
-    environment["GOMP_SPINCOUNT"] = "10000"
+    environment |= SPIN
     environment[MARK] = str(settings.home)
     return environment
