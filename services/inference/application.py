@@ -10,17 +10,19 @@ from services.inference.answering.classifying import Classifying
 from services.inference.answering.feedback import FeedbackForwarder
 from services.inference.answering.generating import Generating
 from services.inference.answering.holding import Models
-from services.inference.convert import feedback_sender
+from services.inference.convert.feedback import feedback_sender
 from services.inference.deployments.deployment import DeploymentView
 from services.inference.deployments.following import Follower
 from services.inference.deployments.records import DeploymentRecords
 from services.inference.deployments.registry import Registry
+from services.inference.doors import inference, serving
+from services.inference.doors.inference import INFERENCE, InferenceDoor
+from services.inference.doors.serving import ServingDoor
 from services.inference.engine.compute import ComputeThread
 from services.inference.models.catalogue import Catalogue
 from services.inference.models.lineage import CHAMPION
 from services.inference.models.loader import TorchLoader
 from services.inference.operating import Operating
-from services.inference.servicer import INFERENCE, InferenceDoor, ServingDoor, register
 from shared.config import Settings
 from shared.rpc.channel import open_channel
 from shared.rpc.server import Server
@@ -89,8 +91,8 @@ class Application:
         operating = Operating(
             self._registry, self._models, generating, on_drain=lambda: self._server.set_serving(False)
         )
-        inference = InferenceDoor(classifying, generating, self._answers, feedback)
-        register(self._server, inference, ServingDoor(operating, self.name))
+        inference.register(self._server, InferenceDoor(classifying, generating, self._answers, feedback))
+        serving.register(self._server, ServingDoor(operating, self.name))
 
     def _show_health(self, seen: DeploymentView) -> None:
         """Per model: SERVING while its champion answers."""

@@ -7,8 +7,8 @@ from services.inference.answering.answers import AnswerLog, Times
 from services.inference.answering.holding import Models
 from services.inference.answering.metering import metered
 from services.inference.answering.requests import ModelRef, check_classify, check_texts
+from services.inference.kinds.classification import Classifier
 from services.inference.models.lineage import Lineage
-from services.inference.models.served import Classifier
 from shared.storage.ids import new_id
 from shared.telemetry import metrics
 

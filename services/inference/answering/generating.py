@@ -10,8 +10,8 @@ from services.inference.answering.holding import Models
 from services.inference.answering.metering import Meter, metered
 from services.inference.answering.requests import GenerateRequest, Prompt, check_generate
 from services.inference.engine import interface as engine
+from services.inference.kinds.generation import Generator
 from services.inference.models.lineage import Lineage
-from services.inference.models.served import Generator
 from shared.errors import Cancelled, DeadlineExceeded, FlywheelError
 from shared.storage.ids import new_id
 from shared.telemetry import metrics

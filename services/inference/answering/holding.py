@@ -10,9 +10,10 @@ from services.inference.answering.requests import ModelRef
 from services.inference.deployments.deployment import State
 from services.inference.deployments.following import Follower
 from services.inference.deployments.registry import Registry
+from services.inference.kinds.base import Served
+from services.inference.kinds.classification import Classifier
 from services.inference.models.catalogue import Snapshot
 from services.inference.models.lineage import BASE, BASE_VERSION, CANDIDATE, CHAMPION, Key, Lineage
-from services.inference.models.served import Classifier, Served
 from shared.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from shared.telemetry import metrics
 

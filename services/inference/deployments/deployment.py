@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from services.inference.kinds.base import Served
 from services.inference.models.lineage import Key, Lineage, VersionRecord
-from services.inference.models.served import Served
 
 
 class State(StrEnum):

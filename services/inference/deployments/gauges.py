@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from services.inference.engine.interface import Load
+from services.inference.kinds.base import Served
 from services.inference.models.lineage import Key, Lineage
-from services.inference.models.served import Served
 from shared.telemetry import metrics
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from services.inference.deployments.deployment import Deployment, DeploymentView, State, view
+from services.inference.kinds.base import Served
 from services.inference.models.lineage import CHAMPION, Key, Lineage, VersionRecord
-from services.inference.models.served import Served
 from shared.errors import FailedPrecondition, Unavailable
 
 FIRST_RETRY_SECONDS = 1.0

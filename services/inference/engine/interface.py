@@ -1,12 +1,12 @@
 """What the service asks of anything that generates text.
 
-`TorchEngine` is the one we ship; an engine for GPU fleets fits behind the same protocol. A request may
-name an adapter so that one engine can hold many of them over one base.
+`TorchEngine` is the one we ship; others fit behind the same protocol. A request may name an adapter: one
+engine holds many of them over one base.
 """
 
 import queue
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -24,14 +24,19 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn. Temperature 0 takes the likeliest token."""
+    """How the next token is drawn. Temperature 0 takes the likeliest token; more than one beam needs it."""
 
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
+    num_beams: int = 1
+    length_penalty: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,22 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class Constraint:
+    """What an answer must look like; exactly one of the four is set."""
+
+    json_schema: str | None = None
+    regex: str | None = None
+    choices: tuple[str, ...] = ()
+    lark: str | None = None
+
+
+@dataclass(frozen=True)
 class GenerationRequest:
-    """One prompt as token ids. `deadline` is on the clock of `time.monotonic`, in seconds."""
+    """One prompt as token ids. `deadline` is on the clock of `time.monotonic`, in seconds.
+
+    `logprobs` asks for log-probabilities with so many alternatives; `n` for so many answers; `salt` (tenant and
+    the caller's own) keeps cached prefixes of strangers apart; `echo` sends the prompt back first.
+    """
 
     id: str
     prompt: tuple[int, ...]
@@ -56,20 +75,49 @@ class GenerationRequest:
     deadline: float | None = None
     priority: int = 0
     adapter: str | None = None
+    constraint: Constraint | None = None
+    logprobs: int | None = None
+    n: int = 1
+    salt: str = ""
+    echo: bool = False
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """Log-probability of a token before temperature and filters; None for the first of an echoed prompt."""
+
+    token_id: int
+    logprob: float | None
+    alternatives: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Text that can no longer be taken back, and the tokens it came from."""
+    """Text that can no longer be taken back, and the tokens it came from; `index` says of which answer."""
 
     text: str
     token_ids: tuple[int, ...]
+    index: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
+    echo: bool = False
 
 
 @dataclass(frozen=True)
 class Usage:
+    """Tokens; `cached_tokens` of the prompt came from the prefix cache."""
+
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How one of the answers ended; `score` is its summed log-probability (by length for beams), where known."""
+
+    reason: FinishReason
+    completion_tokens: int
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,12 +131,16 @@ class Timings:
 
 @dataclass(frozen=True)
 class Finished:
-    """The last output of a stream; `error` says what went wrong when the reason is `ERROR`."""
+    """The last output of a stream; `error` says what went wrong when the reason is `ERROR`.
+
+    `candidates` has one entry an answer, by index; `reason` is that of the first.
+    """
 
     reason: FinishReason
     usage: Usage
     timings: Timings
     error: str = ""
+    candidates: tuple[Candidate, ...] = ()
 
 
 Output = Chunk | Finished

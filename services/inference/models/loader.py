@@ -5,28 +5,20 @@ from dataclasses import replace
 from typing import Protocol
 
 import torch
-from transformers import PreTrainedModel
 
-from services.inference.engine.batcher import Batcher, BatchLimits
 from services.inference.engine.compute import ComputeThread
-from services.inference.engine.encoder import Encoder
-from services.inference.engine.forward import Forward, TransformersForward
-from services.inference.engine.llama import LlamaForward
-from services.inference.engine.scheduler import Limits
-from services.inference.engine.torch_engine import TorchEngine
+from services.inference.kinds import serve
+from services.inference.kinds.base import Resources, Served
+from services.inference.kinds.generation import CONTEXT_LIMIT, Generator
 from services.inference.models.lineage import BASE_VERSION, Lineage, VersionRecord
-from services.inference.models.served import Classifier, Generator, Served
 from shared.config import Settings
-from shared.errors import DataCorrupted, FailedPrecondition
+from shared.errors import DataCorrupted
 from shared.modeling.bases import open_base
 from shared.modeling.devices import choose_device, fast_at_bfloat16
-from shared.modeling.kinds.base import length_limit
 from shared.modeling.loading import LoadedModel, load_base, load_model
 from shared.modeling.methods import find_method
 from shared.storage.artifacts import Artifacts
 from shared.telemetry import metrics
-
-CONTEXT_LIMIT = 2048  # positions a request may use; the cache of a slot has room for as many
 
 
 class Loader(Protocol):
@@ -48,7 +40,7 @@ class TorchLoader:
     def load(self, record: VersionRecord) -> tuple[Served, Lineage]:
         torch.set_num_threads(1)  # a pool of OpenMP threads here would slow the compute thread's down
         loaded = self._load_base(record) if record.key.version == BASE_VERSION else self._load_version(record)
-        served = self._serve(record, loaded)
+        served = serve(record.kind, loaded, self._resources(record.key.model))
         try:
             served.probe()
         except BaseException:
@@ -78,40 +70,10 @@ class TorchLoader:
                 raise DataCorrupted(f"{record.key}: {what} have digest {found[:12]}…, the record says {wanted[:12]}…")
         return loaded
 
-    def _serve(self, record: VersionRecord, loaded: LoadedModel) -> Served:
-        if record.kind == Classifier.kind:
-            return self._classifier(loaded)
-        if record.kind == Generator.kind:
-            return self._generator(record.key.model, loaded)
-        raise FailedPrecondition(f"no engine serves the task kind {record.kind!r}")
-
-    def _classifier(self, loaded: LoadedModel) -> Classifier:
-        encoder = Encoder(loaded.model, int(loaded.tokenizer.pad_token_id))
-        limit = length_limit(loaded.model, loaded.tokenizer, loaded.card.max_length)
-        batcher = Batcher(encoder, BatchLimits(waiting_tokens=self._waiting[1]), self._compute)
-        return Classifier(batcher, loaded.tokenizer, loaded.card.labels, limit)
-
-    def _generator(self, model: str, loaded: LoadedModel) -> Generator:
-        context = length_limit(loaded.model, loaded.tokenizer, CONTEXT_LIMIT)
-        limits = Limits(max_length=context, waiting_requests=self._waiting[0], waiting_tokens=self._waiting[1])
+    def _resources(self, model: str) -> Resources:
         observe: Callable[[float], None] = metrics.INFERENCE_INTER_TOKEN_SECONDS.labels(model).observe
-        engine = TorchEngine(
-            forward_for(loaded.model, limits), loaded.tokenizer, _ends(loaded), limits, self._compute, observe
-        )
-        return Generator(engine, loaded.tokenizer)
+        return Resources(self._compute, *self._waiting, observe)
 
     def _dtype(self, kind: str) -> str:
         """Chat in bfloat16 where that is fast; classifiers answer in the precision they are judged in."""
         return "bfloat16" if kind == Generator.kind and fast_at_bfloat16(self._device) else "float32"
-
-
-def forward_for(model: PreTrainedModel, limits: Limits) -> Forward:
-    """The lean forward pass where it fits the architecture, else the model's own modules."""
-    lean = LlamaForward.fits(model, limits.max_length)
-    return (LlamaForward if lean else TransformersForward)(model, limits.slots, limits.max_length)
-
-
-def _ends(loaded: LoadedModel) -> frozenset[int]:
-    configured = getattr(loaded.model.generation_config, "eos_token_id", None)
-    known = configured if isinstance(configured, list) else [configured]
-    return frozenset(int(end) for end in (*known, loaded.tokenizer.eos_token_id) if end is not None)

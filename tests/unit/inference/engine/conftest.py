@@ -8,7 +8,7 @@ from services.inference.engine.compute import ComputeThread
 from services.inference.engine.interface import Chunk, Finished, Output
 from services.inference.engine.scheduler import Limits
 from services.inference.engine.torch_engine import TorchEngine
-from services.inference.models.loader import forward_for
+from services.inference.kinds.generation import forward_for
 from tests.unit.inference.engine.tiny import byte_tokenizer, tiny
 
 Make = Callable[..., TorchEngine]

@@ -45,6 +45,41 @@ class InferenceStub:
                 request_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.TagTokens = channel.unary_unary(
+                '/flywheel.inference.v1.Inference/TagTokens',
+                request_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.TagTokensRequest.SerializeToString,
+                response_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.TagTokensResponse.FromString,
+                _registered_method=True)
+        self.ExtractRelations = channel.unary_unary(
+                '/flywheel.inference.v1.Inference/ExtractRelations',
+                request_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.ExtractRelationsRequest.SerializeToString,
+                response_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.ExtractRelationsResponse.FromString,
+                _registered_method=True)
+        self.AnswerQuestion = channel.unary_unary(
+                '/flywheel.inference.v1.Inference/AnswerQuestion',
+                request_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.AnswerQuestionRequest.SerializeToString,
+                response_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.AnswerQuestionResponse.FromString,
+                _registered_method=True)
+        self.Translate = channel.unary_unary(
+                '/flywheel.inference.v1.Inference/Translate',
+                request_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.TranslateRequest.SerializeToString,
+                response_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.TranslateResponse.FromString,
+                _registered_method=True)
+        self.Summarize = channel.unary_unary(
+                '/flywheel.inference.v1.Inference/Summarize',
+                request_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.SummarizeRequest.SerializeToString,
+                response_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.SummarizeResponse.FromString,
+                _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/flywheel.inference.v1.Inference/Embed',
+                request_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
+                _registered_method=True)
+        self.Score = channel.unary_unary(
+                '/flywheel.inference.v1.Inference/Score',
+                request_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.ScoreResponse.FromString,
+                _registered_method=True)
         self.Tokenize = channel.unary_unary(
                 '/flywheel.inference.v1.Inference/Tokenize',
                 request_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.TokenizeRequest.SerializeToString,
@@ -75,6 +110,55 @@ class InferenceServicer:
 
     def Generate(self, request, context):
         """Generate streams an answer token by token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TagTokens(self, request, context):
+        """TagTokens finds entities.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtractRelations(self, request, context):
+        """ExtractRelations names the relation between two marked spans.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerQuestion(self, request, context):
+        """AnswerQuestion finds the answer in a context, or the best of several candidates.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Translate(self, request, context):
+        """Translate puts texts into another language.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Summarize(self, request, context):
+        """Summarize shortens texts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """Embed turns texts into vectors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Score(self, request, context):
+        """Score says how well each candidate fits a query.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,6 +197,41 @@ def add_InferenceServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.GenerateRequest.FromString,
                     response_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.GenerateResponse.SerializeToString,
+            ),
+            'TagTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.TagTokens,
+                    request_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.TagTokensRequest.FromString,
+                    response_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.TagTokensResponse.SerializeToString,
+            ),
+            'ExtractRelations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtractRelations,
+                    request_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.ExtractRelationsRequest.FromString,
+                    response_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.ExtractRelationsResponse.SerializeToString,
+            ),
+            'AnswerQuestion': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerQuestion,
+                    request_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.AnswerQuestionRequest.FromString,
+                    response_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.AnswerQuestionResponse.SerializeToString,
+            ),
+            'Translate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Translate,
+                    request_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.TranslateRequest.FromString,
+                    response_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.TranslateResponse.SerializeToString,
+            ),
+            'Summarize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Summarize,
+                    request_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.SummarizeRequest.FromString,
+                    response_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.SummarizeResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.FromString,
+                    response_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.SerializeToString,
+            ),
+            'Score': grpc.unary_unary_rpc_method_handler(
+                    servicer.Score,
+                    request_deserializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.ScoreRequest.FromString,
+                    response_serializer=flywheel_dot_inference_dot_v1_dot_inference__pb2.ScoreResponse.SerializeToString,
             ),
             'Tokenize': grpc.unary_unary_rpc_method_handler(
                     servicer.Tokenize,
@@ -185,6 +304,195 @@ class Inference:
             '/flywheel.inference.v1.Inference/Generate',
             flywheel_dot_inference_dot_v1_dot_inference__pb2.GenerateRequest.SerializeToString,
             flywheel_dot_inference_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TagTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.inference.v1.Inference/TagTokens',
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.TagTokensRequest.SerializeToString,
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.TagTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtractRelations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.inference.v1.Inference/ExtractRelations',
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.ExtractRelationsRequest.SerializeToString,
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.ExtractRelationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerQuestion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.inference.v1.Inference/AnswerQuestion',
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.AnswerQuestionRequest.SerializeToString,
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.AnswerQuestionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Translate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.inference.v1.Inference/Translate',
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.TranslateRequest.SerializeToString,
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.TranslateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Summarize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.inference.v1.Inference/Summarize',
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.SummarizeRequest.SerializeToString,
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.SummarizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.inference.v1.Inference/Embed',
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Score(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.inference.v1.Inference/Score',
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.ScoreRequest.SerializeToString,
+            flywheel_dot_inference_dot_v1_dot_inference__pb2.ScoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,16 @@ class ServingStub:
                 request_serializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.UnloadModelRequest.SerializeToString,
                 response_deserializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.Deployment.FromString,
                 _registered_method=True)
+        self.SetTraffic = channel.unary_unary(
+                '/flywheel.inference.v1.Serving/SetTraffic',
+                request_serializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.SetTrafficRequest.SerializeToString,
+                response_deserializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.Traffic.FromString,
+                _registered_method=True)
+        self.GetTraffic = channel.unary_unary(
+                '/flywheel.inference.v1.Serving/GetTraffic',
+                request_serializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.GetTrafficRequest.SerializeToString,
+                response_deserializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.Traffic.FromString,
+                _registered_method=True)
         self.GetLoad = channel.unary_unary(
                 '/flywheel.inference.v1.Serving/GetLoad',
                 request_serializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.GetLoadRequest.SerializeToString,
@@ -92,6 +102,20 @@ class ServingServicer:
 
     def UnloadModel(self, request, context):
         """UnloadModel frees a version that no alias points at.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTraffic(self, request, context):
+        """SetTraffic shares a model's requests between versions, and copies some to a shadow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTraffic(self, request, context):
+        """GetTraffic tells how a model's requests are shared.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,6 +166,16 @@ def add_ServingServicer_to_server(servicer, server):
                     servicer.UnloadModel,
                     request_deserializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.UnloadModelRequest.FromString,
                     response_serializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.Deployment.SerializeToString,
+            ),
+            'SetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTraffic,
+                    request_deserializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.SetTrafficRequest.FromString,
+                    response_serializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.Traffic.SerializeToString,
+            ),
+            'GetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTraffic,
+                    request_deserializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.GetTrafficRequest.FromString,
+                    response_serializer=flywheel_dot_inference_dot_v1_dot_serving__pb2.Traffic.SerializeToString,
             ),
             'GetLoad': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLoad,
@@ -246,6 +280,60 @@ class Serving:
             '/flywheel.inference.v1.Serving/UnloadModel',
             flywheel_dot_inference_dot_v1_dot_serving__pb2.UnloadModelRequest.SerializeToString,
             flywheel_dot_inference_dot_v1_dot_serving__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.inference.v1.Serving/SetTraffic',
+            flywheel_dot_inference_dot_v1_dot_serving__pb2.SetTrafficRequest.SerializeToString,
+            flywheel_dot_inference_dot_v1_dot_serving__pb2.Traffic.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.inference.v1.Serving/GetTraffic',
+            flywheel_dot_inference_dot_v1_dot_serving__pb2.GetTrafficRequest.SerializeToString,
+            flywheel_dot_inference_dot_v1_dot_serving__pb2.Traffic.FromString,
             options,
             channel_credentials,
             insecure,

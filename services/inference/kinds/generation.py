@@ -1,11 +1,10 @@
-"""A loaded model version that answers: a classifier or a generator."""
+"""Text from prompts."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from services.inference.engine.batcher import Batcher, Ticket
+from services.inference.engine.forward import Forward, TransformersForward
 from services.inference.engine.interface import (
     Engine,
     Finished,
@@ -15,62 +14,17 @@ from services.inference.engine.interface import (
     Stopping,
     Stream,
 )
+from services.inference.engine.llama import LlamaForward
+from services.inference.engine.scheduler import Limits
+from services.inference.engine.torch_engine import TorchEngine
+from services.inference.kinds.base import Resources
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.classification import encode_texts
+from shared.modeling.kinds.base import length_limit
 from shared.modeling.kinds.turns import ROLES, Message, encode_prompt
+from shared.modeling.loading import LoadedModel
 
+CONTEXT_LIMIT = 2048  # positions a request may use; the cache of a slot has room for as many
 UNCUT = 1 << 30
-
-
-class Served(Protocol):
-    """What every loaded model can do."""
-
-    kind: str
-    engine_name: str
-    tokenizer: PreTrainedTokenizerBase
-
-    def probe(self) -> None:
-        """Answer a small request through the path of real ones, at several sizes; raises what goes wrong."""
-        ...
-
-    def load(self) -> Load: ...
-
-    def close(self, grace_seconds: float = 0.0) -> None: ...
-
-
-class Classifier:
-    """Labels texts. Texts are cut on the right at the length the model was trained and judged with."""
-
-    kind = "classification"
-    engine_name = "torch"
-
-    def __init__(
-        self,
-        batcher: Batcher,
-        tokenizer: PreTrainedTokenizerBase,
-        labels: Sequence[str],
-        max_length: int,
-    ) -> None:
-        self.tokenizer = tokenizer
-        self.labels = tuple(labels)
-        self._batcher = batcher
-        self._max_length = max_length
-
-    def submit(self, texts: Sequence[str], deadline: float | None) -> Ticket:
-        ids, _ = encode_texts(self.tokenizer, texts, self._max_length)
-        return self._batcher.submit(ids, deadline)
-
-    def probe(self) -> None:
-        for texts in (["probe"], ["a somewhat longer probe"] * 8):
-            for row in self.submit(texts, deadline=None).wait():
-                if len(row) != len(self.labels):
-                    raise ValueError(f"the model gives {len(row)} scores for {len(self.labels)} labels")
-
-    def load(self) -> Load:
-        return self._batcher.load()
-
-    def close(self, grace_seconds: float = 0.0) -> None:
-        self._batcher.close(grace_seconds)
 
 
 class Generator:
@@ -129,3 +83,27 @@ def _check_messages(messages: Sequence[Message]) -> None:
             raise InvalidArgument(f"{where}.content is empty", field=f"{where}.content")
     if messages[-1]["role"] == "assistant":
         raise InvalidArgument("the last message is the assistant's; it should be the user's", field="messages")
+
+
+def serve(loaded: LoadedModel, resources: Resources) -> Generator:
+    context = length_limit(loaded.model, loaded.tokenizer, CONTEXT_LIMIT)
+    limits = Limits(
+        max_length=context,
+        waiting_requests=resources.waiting_requests,
+        waiting_tokens=resources.waiting_tokens,
+    )
+    forward = forward_for(loaded.model, limits)
+    engine = TorchEngine(forward, loaded.tokenizer, _ends(loaded), limits, resources.compute, resources.on_token)
+    return Generator(engine, loaded.tokenizer)
+
+
+def forward_for(model: PreTrainedModel, limits: Limits) -> Forward:
+    """The lean forward pass where it fits the architecture, else the model's own modules."""
+    lean = LlamaForward.fits(model, limits.max_length)
+    return (LlamaForward if lean else TransformersForward)(model, limits.slots, limits.max_length)
+
+
+def _ends(loaded: LoadedModel) -> frozenset[int]:
+    configured = getattr(loaded.model.generation_config, "eos_token_id", None)
+    known = configured if isinstance(configured, list) else [configured]
+    return frozenset(int(end) for end in (*known, loaded.tokenizer.eos_token_id) if end is not None)

@@ -1,0 +1,24 @@
+"""Classify and Tokenize."""
+
+from collections.abc import Sequence
+
+from services.inference.answering.classifying import ClassifyAnswer
+from services.inference.convert.common import lineage, timings
+from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
+
+
+def classify_response(answer: ClassifyAnswer) -> pb.ClassifyResponse:
+    results = [
+        pb.Classification(labels=[pb.LabelScore(label=label, score=score) for label, score in result])
+        for result in answer.results
+    ]
+    return pb.ClassifyResponse(
+        results=results,
+        lineage=lineage(answer.lineage),
+        timings=timings(answer.times),
+        request_id=answer.request_id,
+    )
+
+
+def tokenize_response(results: Sequence[tuple[list[int], list[str]]]) -> pb.TokenizeResponse:
+    return pb.TokenizeResponse(results=[pb.Tokenized(ids=ids, pieces=pieces) for ids, pieces in results])

@@ -1,0 +1,36 @@
+"""What every loaded model version can do, and what it is built with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from transformers import PreTrainedTokenizerBase
+
+from services.inference.engine.compute import ComputeThread
+from services.inference.engine.interface import Load
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the process shares between its models; `on_token` hears the seconds between two tokens of a stream."""
+
+    compute: ComputeThread
+    waiting_requests: int
+    waiting_tokens: int
+    on_token: Callable[[float], None] = lambda seconds: None
+
+
+class Served(Protocol):
+    """What every loaded model can do."""
+
+    kind: str
+    engine_name: str
+    tokenizer: PreTrainedTokenizerBase
+
+    def probe(self) -> None:
+        """Answer a small request through the path of real ones, at several sizes; raises what goes wrong."""
+        ...
+
+    def load(self) -> Load: ...
+
+    def close(self, grace_seconds: float = 0.0) -> None: ...
