@@ -9,6 +9,7 @@ from random import Random
 
 import torch
 
+from services.inference.engine.constraints import ConstraintState
 from services.inference.engine.interface import Sampling
 
 SHORTLIST = 256  # sorting a vocabulary of 49k costs 3 ms a row; the nucleus nearly always fits in this
@@ -16,16 +17,30 @@ SHORTLIST = 256  # sorting a vocabulary of 49k costs 3 ms a row; the nucleus nea
 
 @dataclass(frozen=True)
 class Row:
-    """What sampling has to know of one request: its tokens so far and those forbidden now."""
+    """What sampling has to know of one answer: its tokens so far, those forbidden now, what it must follow.
+
+    `logprobs` asks for the log-probability of the token and of so many alternatives.
+    """
 
     sampling: Sampling
     generator: Random
     prompt: Sequence[int]
     generated: Sequence[int]
     forbidden: Sequence[int] = ()
+    constraint: ConstraintState | None = None
+    logprobs: int | None = None
 
 
-def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[int | None]:
+@dataclass(frozen=True)
+class Drawn:
+    """A token; its log-probability and the likeliest tokens' (id, log-probability) where they were asked for."""
+
+    token: int
+    logprob: float | None = None
+    alternatives: tuple[tuple[int, float], ...] = ()
+
+
+def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[Drawn | None]:
     """Next tokens from float32 logits (rows, vocabulary), changed in place; None where they are not finite."""
     assert logits.shape[0] == len(rows)
     finite: list[bool] = logits.sum(dim=-1).isfinite().tolist()
@@ -33,7 +48,7 @@ def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[int | None]:
         adjust(values, row)
     likeliest: list[int] = logits.argmax(dim=-1).tolist()
     return [
-        None if not ok else best if row.sampling.temperature == 0 else draw(values, row)
+        None if not ok else Drawn(best if row.sampling.temperature == 0 else draw(values, row))
         for ok, best, row, values in zip(finite, likeliest, rows, logits, strict=True)
     ]
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from services.inference.engine.compute import ComputeThread
 from services.inference.engine.forward import Forward
 from services.inference.engine.interface import FinishReason, GenerationRequest, Load, Stream
-from services.inference.engine.sampling import sample
+from services.inference.engine.sampling import Drawn, sample
 from services.inference.engine.scheduler import Limits, Scheduler
 from services.inference.engine.sequence import RequestSequence
 from services.inference.engine.step import Segment, Step
@@ -147,10 +147,10 @@ class TorchEngine:
         with self._changed:
             for sequence, segment in plan:
                 sequence.cached = segment.end
-            for sequence, token in tokens:
-                self._take(sequence, token)
+            for sequence, drawn in tokens:
+                self._take(sequence, drawn)
 
-    def _next_tokens(self, plan: Plan) -> list[tuple[RequestSequence, int | None]]:
+    def _next_tokens(self, plan: Plan) -> list[tuple[RequestSequence, Drawn | None]]:
         step = Step([segment for _, segment in plan], self._forward.cache, self._forward.query_heads)
         wanted = [sequence for sequence, segment in plan if segment.wanted]
         logits = self._forward(step)
@@ -159,13 +159,13 @@ class TorchEngine:
         drawn = sample(logits, [sequence.row() for sequence in wanted])
         return list(zip(wanted, drawn, strict=True))
 
-    def _take(self, sequence: RequestSequence, token: int | None) -> None:
-        if token is None:
+    def _take(self, sequence: RequestSequence, drawn: Drawn | None) -> None:
+        if drawn is None:
             self._end(sequence, FinishReason.ERROR, "the model gave values that are not finite")
             return
         if sequence.last_token_at is not None:
             self._on_token(time.monotonic() - sequence.last_token_at)
-        reason = sequence.take(token)
+        reason = sequence.take(drawn.token)
         if reason is not None:
             self._end(sequence, reason)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from services.inference.engine.interface import Sampling
-from services.inference.engine.sampling import SHORTLIST, Row, draw, sample
+from services.inference.engine.sampling import SHORTLIST, Drawn, Row, draw, sample
 
 LOGITS = torch.log(torch.tensor([0.5, 0.25, 0.15, 0.1]))
 
@@ -49,21 +49,21 @@ def test_a_nucleus_wider_than_the_shortlist_is_exact() -> None:
 
 def test_temperature_zero_takes_the_likeliest_of_every_row() -> None:
     logits = torch.stack([LOGITS, LOGITS.flip(0)])
-    assert sample(logits, [row(temperature=0), row(temperature=0)]) == [0, 3]
+    assert sample(logits, [row(temperature=0), row(temperature=0)]) == [Drawn(0), Drawn(3)]
 
 
 def test_a_row_that_is_not_finite_gives_none_and_spares_the_others() -> None:
     logits = torch.stack([LOGITS, torch.full((4,), float("nan"))])
-    assert sample(logits, [row(temperature=0), row(temperature=0)]) == [0, None]
+    assert sample(logits, [row(temperature=0), row(temperature=0)]) == [Drawn(0), None]
 
 
 def test_forbidden_tokens_are_never_drawn() -> None:
     one = Row(Sampling(temperature=1.0), Random(0), (), (), forbidden=(0, 1))
-    assert {sample(LOGITS.clone()[None], [one])[0] for _ in range(200)} == {2, 3}
+    assert {sample(LOGITS.clone()[None], [one])[0] for _ in range(200)} == {Drawn(2), Drawn(3)}
 
 
 def test_the_repetition_penalty_counts_prompt_and_answer_once_each() -> None:
     one = Row(Sampling(repetition_penalty=2.0), Random(0), (0, 0), (1,))
     logits = torch.tensor([[4.0, 3.0, 2.5, -1.0]])
-    assert sample(logits, [one]) == [2]
+    assert sample(logits, [one]) == [Drawn(2)]
     assert logits[0].tolist() == [2.0, 1.5, 2.5, -1.0]
