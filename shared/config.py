@@ -42,6 +42,14 @@ class Settings(BaseSettings):
     queues: str = Field("", description="comma-separated queues of this worker; the service's own when empty")
     concurrency: int = Field(1, ge=1, le=256, description="messages that this worker handles at once")
     device: str = Field("auto", description="auto, cpu or cuda")
+    weights: str = Field(
+        "auto",
+        pattern="^(auto|float32|bfloat16|int8)$",
+        description="how inference keeps the weights of models that write text; auto is bfloat16 where that is fast",
+    )
+    cache_bytes: int = Field(
+        0, ge=0, description="memory for keys and values of an engine's running requests; 0 leaves it to the service"
+    )
     threads: int = Field(0, ge=0, le=512, description="torch threads of this process; 0 leaves it to the service")
     grace_seconds: float = Field(30, gt=0, description="time a service has to drain after SIGTERM")
     lease_seconds: float = Field(15, gt=0, description="a worker silent for this long has lost its run")
@@ -51,6 +59,11 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(30, gt=0, description="time between two checkpoints of a run")
     max_attempts: int = Field(3, ge=1, description="attempts at a job, or at a message, before it is given up")
     max_row_bytes: int = Field(65_536, gt=0, description="a longer row goes to quarantine")
+    memory_bytes: int = Field(
+        0,
+        ge=0,
+        description="memory that loaded model versions may take; 0 is three fifths of the machine's or device's",
+    )
     max_waiting_requests: int = Field(256, gt=0, description="requests that may wait in inference")
     max_waiting_tokens: int = Field(65_536, gt=0, description="prompt tokens that may wait in inference")
     log_format: str = Field("json", pattern="^(json|text)$", description="json or text")

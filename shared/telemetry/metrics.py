@@ -53,6 +53,16 @@ INFERENCE_SWAP_DROPPED = Counter("flywheel_inference_swap_dropped", "Requests lo
 INFERENCE_MODEL_INFO = Gauge(
     "flywheel_inference_model_info", "1 for what is in service.", ["model", "version", "dataset_version"]
 )
+INFERENCE_MEMORY_BYTES = Gauge("flywheel_inference_memory_bytes", "Memory of the loaded versions.", ["model"])
+INFERENCE_EVICTIONS = Counter("flywheel_inference_evictions", "Versions unloaded to make room for others.", ["model"])
+INFERENCE_SHADOWS = Counter(
+    "flywheel_inference_shadows",
+    "Copies to shadows by outcome: agreed, differed, failed, skipped.",
+    ["model", "outcome"],
+)
+INFERENCE_SHADOW_SECONDS = Histogram(
+    "flywheel_inference_shadow_seconds", "A shadow's answer, from its start.", ["model"], buckets=INFERENCE_BUCKETS
+)
 
 # Training
 TRAINING_LOSS = Gauge("flywheel_training_loss", "Loss at the last step.", ["pipeline", "split"])

@@ -15,7 +15,7 @@ from shared.storage.tables.messaging import DeadLetter, Leader, OutboxMessage
 from shared.storage.tables.models import Alias, AliasMove, ModelVersion
 from shared.storage.tables.operations import AuditEntry
 from shared.storage.tables.pipelines import Pipeline, TriggerDecision
-from shared.storage.tables.serving import Answer, Deployment
+from shared.storage.tables.serving import Answer, Deployment, Traffic
 
 __all__ = [
     "Alias",
@@ -41,5 +41,6 @@ __all__ = [
     "Report",
     "RowDigest",
     "Run",
+    "Traffic",
     "TriggerDecision",
 ]

@@ -29,6 +29,19 @@ class Deployment(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class Traffic(Base):
+    """How requests for the champion of a model are shared and copied; every inference server follows it."""
+
+    __tablename__ = "traffic"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    shares: Mapped[list[list[float]]] = mapped_column(Json, default=list)
+    """Pairs of version and share beside the champion."""
+    shadows: Mapped[list[list[float]]] = mapped_column(Json, default=list)
+    """Pairs of version and the share of requests that it gets a copy of."""
+    set_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class Answer(Base):
     """One answered request, kept for a day."""
 

@@ -27,49 +27,49 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flywheel/inference/v1/serving.proto\x12\x15\x66lywheel.inference.v1\x1a\x1f\x66lywheel/common/v1/common.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x02\n\nDeployment\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x35\n\x05state\x18\x05 \x01(\x0e\x32&.flywheel.inference.v1.DeploymentState\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\'\n\x04swap\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x08ready_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07lineage\x18\t \x01(\x0b\x32\x1b.flywheel.common.v1.Lineage\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x03\x12\x11\n\tin_flight\x18\x0b \x01(\x05\x12\x0e\n\x06pinned\x18\x0c \x01(\x08\".\n\x0cTrafficShare\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\r\n\x05share\x18\x02 \x01(\x01\"\x8d\x01\n\x11SetTrafficRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x33\n\x06shares\x18\x02 \x03(\x0b\x32#.flywheel.inference.v1.TrafficShare\x12\x34\n\x07shadows\x18\x03 \x03(\x0b\x32#.flywheel.inference.v1.TrafficShare\"\"\n\x11GetTrafficRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\xaf\x01\n\x07Traffic\x12\r\n\x05model\x18\x01 \x01(\t\x12\x33\n\x06shares\x18\x02 \x03(\x0b\x32#.flywheel.inference.v1.TrafficShare\x12\x34\n\x07shadows\x18\x03 \x03(\x0b\x32#.flywheel.inference.v1.TrafficShare\x12*\n\x06set_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16ListDeploymentsRequest\"Q\n\x17ListDeploymentsResponse\x12\x36\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32!.flywheel.inference.v1.Deployment\"O\n\x10LoadModelRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.flywheel.common.v1.ModelRef\x12\x0e\n\x06pinned\x18\x02 \x01(\x08\"A\n\x12UnloadModelRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.flywheel.common.v1.ModelRef\"\x10\n\x0eGetLoadRequest\"\xf2\x01\n\x04Load\x12\x0f\n\x07running\x18\x01 \x01(\x05\x12\x0f\n\x07waiting\x18\x02 \x01(\x05\x12\x16\n\x0ewaiting_tokens\x18\x03 \x01(\x03\x12\x18\n\x10\x63\x61\x63he_used_ratio\x18\x04 \x01(\x02\x12.\n\x0boldest_wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x08versions\x18\x06 \x03(\x0b\x32\".flywheel.inference.v1.VersionLoad\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x03\x12\x1a\n\x12memory_limit_bytes\x18\x08 \x01(\x03\"\xb1\x01\n\x0bVersionLoad\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0f\n\x07running\x18\x03 \x01(\x05\x12\x0f\n\x07waiting\x18\x04 \x01(\x05\x12\x16\n\x0ewaiting_tokens\x18\x05 \x01(\x03\x12\x18\n\x10\x63\x61\x63he_used_ratio\x18\x06 \x01(\x02\x12.\n\x0boldest_wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\"\n\x0c\x41\x62ortRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x1e\n\rAbortResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\"\x0e\n\x0c\x44rainRequest\" \n\rDrainResponse\x12\x0f\n\x07running\x18\x01 \x01(\x05\"\x19\n\x17WatchDeploymentsRequest*\xe3\x01\n\x0f\x44\x65ploymentState\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_LOADING\x10\x01\x12\x1a\n\x16\x44\x45PLOYMENT_STATE_READY\x10\x02\x12\x1d\n\x19\x44\x45PLOYMENT_STATE_DRAINING\x10\x03\x12\x19\n\x15\x44\x45PLOYMENT_STATE_WARM\x10\x04\x12\x1b\n\x17\x44\x45PLOYMENT_STATE_FAILED\x10\x05\x12\x1d\n\x19\x44\x45PLOYMENT_STATE_UNLOADED\x10\x06\x32\xc1\x06\n\x07Serving\x12p\n\x0fListDeployments\x12-.flywheel.inference.v1.ListDeploymentsRequest\x1a..flywheel.inference.v1.ListDeploymentsResponse\x12W\n\tLoadModel\x12\'.flywheel.inference.v1.LoadModelRequest\x1a!.flywheel.inference.v1.Deployment\x12[\n\x0bUnloadModel\x12).flywheel.inference.v1.UnloadModelRequest\x1a!.flywheel.inference.v1.Deployment\x12V\n\nSetTraffic\x12(.flywheel.inference.v1.SetTrafficRequest\x1a\x1e.flywheel.inference.v1.Traffic\x12V\n\nGetTraffic\x12(.flywheel.inference.v1.GetTrafficRequest\x1a\x1e.flywheel.inference.v1.Traffic\x12M\n\x07GetLoad\x12%.flywheel.inference.v1.GetLoadRequest\x1a\x1b.flywheel.inference.v1.Load\x12R\n\x05\x41\x62ort\x12#.flywheel.inference.v1.AbortRequest\x1a$.flywheel.inference.v1.AbortResponse\x12R\n\x05\x44rain\x12#.flywheel.inference.v1.DrainRequest\x1a$.flywheel.inference.v1.DrainResponse\x12g\n\x10WatchDeployments\x12..flywheel.inference.v1.WatchDeploymentsRequest\x1a!.flywheel.inference.v1.Deployment0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flywheel/inference/v1/serving.proto\x12\x15\x66lywheel.inference.v1\x1a\x1f\x66lywheel/common/v1/common.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x03\n\nDeployment\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x35\n\x05state\x18\x05 \x01(\x0e\x32&.flywheel.inference.v1.DeploymentState\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\'\n\x04swap\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x08ready_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07lineage\x18\t \x01(\x0b\x32\x1b.flywheel.common.v1.Lineage\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x03\x12\x11\n\tin_flight\x18\x0b \x01(\x05\x12\x0e\n\x06pinned\x18\x0c \x01(\x08\x12\r\n\x05share\x18\r \x01(\x01\x12\x14\n\x0cshadow_share\x18\x0e \x01(\x01\x12\x0f\n\x07healthy\x18\x0f \x01(\x08\".\n\x0cTrafficShare\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\r\n\x05share\x18\x02 \x01(\x01\"\x8d\x01\n\x11SetTrafficRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x33\n\x06shares\x18\x02 \x03(\x0b\x32#.flywheel.inference.v1.TrafficShare\x12\x34\n\x07shadows\x18\x03 \x03(\x0b\x32#.flywheel.inference.v1.TrafficShare\"\"\n\x11GetTrafficRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\xbf\x01\n\x07Traffic\x12\r\n\x05model\x18\x01 \x01(\t\x12\x33\n\x06shares\x18\x02 \x03(\x0b\x32#.flywheel.inference.v1.TrafficShare\x12\x34\n\x07shadows\x18\x03 \x03(\x0b\x32#.flywheel.inference.v1.TrafficShare\x12*\n\x06set_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x62sent\x18\x05 \x03(\x05\"\x18\n\x16ListDeploymentsRequest\"Q\n\x17ListDeploymentsResponse\x12\x36\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32!.flywheel.inference.v1.Deployment\"O\n\x10LoadModelRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.flywheel.common.v1.ModelRef\x12\x0e\n\x06pinned\x18\x02 \x01(\x08\"A\n\x12UnloadModelRequest\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.flywheel.common.v1.ModelRef\"\x10\n\x0eGetLoadRequest\"\xf2\x01\n\x04Load\x12\x0f\n\x07running\x18\x01 \x01(\x05\x12\x0f\n\x07waiting\x18\x02 \x01(\x05\x12\x16\n\x0ewaiting_tokens\x18\x03 \x01(\x03\x12\x18\n\x10\x63\x61\x63he_used_ratio\x18\x04 \x01(\x02\x12.\n\x0boldest_wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x08versions\x18\x06 \x03(\x0b\x32\".flywheel.inference.v1.VersionLoad\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x03\x12\x1a\n\x12memory_limit_bytes\x18\x08 \x01(\x03\"\xb1\x01\n\x0bVersionLoad\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0f\n\x07running\x18\x03 \x01(\x05\x12\x0f\n\x07waiting\x18\x04 \x01(\x05\x12\x16\n\x0ewaiting_tokens\x18\x05 \x01(\x03\x12\x18\n\x10\x63\x61\x63he_used_ratio\x18\x06 \x01(\x02\x12.\n\x0boldest_wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\"\n\x0c\x41\x62ortRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x1e\n\rAbortResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\"\x0e\n\x0c\x44rainRequest\" \n\rDrainResponse\x12\x0f\n\x07running\x18\x01 \x01(\x05\"\x19\n\x17WatchDeploymentsRequest*\xe3\x01\n\x0f\x44\x65ploymentState\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_LOADING\x10\x01\x12\x1a\n\x16\x44\x45PLOYMENT_STATE_READY\x10\x02\x12\x1d\n\x19\x44\x45PLOYMENT_STATE_DRAINING\x10\x03\x12\x19\n\x15\x44\x45PLOYMENT_STATE_WARM\x10\x04\x12\x1b\n\x17\x44\x45PLOYMENT_STATE_FAILED\x10\x05\x12\x1d\n\x19\x44\x45PLOYMENT_STATE_UNLOADED\x10\x06\x32\xc1\x06\n\x07Serving\x12p\n\x0fListDeployments\x12-.flywheel.inference.v1.ListDeploymentsRequest\x1a..flywheel.inference.v1.ListDeploymentsResponse\x12W\n\tLoadModel\x12\'.flywheel.inference.v1.LoadModelRequest\x1a!.flywheel.inference.v1.Deployment\x12[\n\x0bUnloadModel\x12).flywheel.inference.v1.UnloadModelRequest\x1a!.flywheel.inference.v1.Deployment\x12V\n\nSetTraffic\x12(.flywheel.inference.v1.SetTrafficRequest\x1a\x1e.flywheel.inference.v1.Traffic\x12V\n\nGetTraffic\x12(.flywheel.inference.v1.GetTrafficRequest\x1a\x1e.flywheel.inference.v1.Traffic\x12M\n\x07GetLoad\x12%.flywheel.inference.v1.GetLoadRequest\x1a\x1b.flywheel.inference.v1.Load\x12R\n\x05\x41\x62ort\x12#.flywheel.inference.v1.AbortRequest\x1a$.flywheel.inference.v1.AbortResponse\x12R\n\x05\x44rain\x12#.flywheel.inference.v1.DrainRequest\x1a$.flywheel.inference.v1.DrainResponse\x12g\n\x10WatchDeployments\x12..flywheel.inference.v1.WatchDeploymentsRequest\x1a!.flywheel.inference.v1.Deployment0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flywheel.inference.v1.serving_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEPLOYMENTSTATE']._serialized_start=1752
-  _globals['_DEPLOYMENTSTATE']._serialized_end=1979
+  _globals['_DEPLOYMENTSTATE']._serialized_start=1822
+  _globals['_DEPLOYMENTSTATE']._serialized_end=2049
   _globals['_DEPLOYMENT']._serialized_start=161
-  _globals['_DEPLOYMENT']._serialized_end=498
-  _globals['_TRAFFICSHARE']._serialized_start=500
-  _globals['_TRAFFICSHARE']._serialized_end=546
-  _globals['_SETTRAFFICREQUEST']._serialized_start=549
-  _globals['_SETTRAFFICREQUEST']._serialized_end=690
-  _globals['_GETTRAFFICREQUEST']._serialized_start=692
-  _globals['_GETTRAFFICREQUEST']._serialized_end=726
-  _globals['_TRAFFIC']._serialized_start=729
-  _globals['_TRAFFIC']._serialized_end=904
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=906
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=930
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=932
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=1013
-  _globals['_LOADMODELREQUEST']._serialized_start=1015
-  _globals['_LOADMODELREQUEST']._serialized_end=1094
-  _globals['_UNLOADMODELREQUEST']._serialized_start=1096
-  _globals['_UNLOADMODELREQUEST']._serialized_end=1161
-  _globals['_GETLOADREQUEST']._serialized_start=1163
-  _globals['_GETLOADREQUEST']._serialized_end=1179
-  _globals['_LOAD']._serialized_start=1182
-  _globals['_LOAD']._serialized_end=1424
-  _globals['_VERSIONLOAD']._serialized_start=1427
-  _globals['_VERSIONLOAD']._serialized_end=1604
-  _globals['_ABORTREQUEST']._serialized_start=1606
-  _globals['_ABORTREQUEST']._serialized_end=1640
-  _globals['_ABORTRESPONSE']._serialized_start=1642
-  _globals['_ABORTRESPONSE']._serialized_end=1672
-  _globals['_DRAINREQUEST']._serialized_start=1674
-  _globals['_DRAINREQUEST']._serialized_end=1688
-  _globals['_DRAINRESPONSE']._serialized_start=1690
-  _globals['_DRAINRESPONSE']._serialized_end=1722
-  _globals['_WATCHDEPLOYMENTSREQUEST']._serialized_start=1724
-  _globals['_WATCHDEPLOYMENTSREQUEST']._serialized_end=1749
-  _globals['_SERVING']._serialized_start=1982
-  _globals['_SERVING']._serialized_end=2815
+  _globals['_DEPLOYMENT']._serialized_end=552
+  _globals['_TRAFFICSHARE']._serialized_start=554
+  _globals['_TRAFFICSHARE']._serialized_end=600
+  _globals['_SETTRAFFICREQUEST']._serialized_start=603
+  _globals['_SETTRAFFICREQUEST']._serialized_end=744
+  _globals['_GETTRAFFICREQUEST']._serialized_start=746
+  _globals['_GETTRAFFICREQUEST']._serialized_end=780
+  _globals['_TRAFFIC']._serialized_start=783
+  _globals['_TRAFFIC']._serialized_end=974
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=976
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=1000
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=1002
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=1083
+  _globals['_LOADMODELREQUEST']._serialized_start=1085
+  _globals['_LOADMODELREQUEST']._serialized_end=1164
+  _globals['_UNLOADMODELREQUEST']._serialized_start=1166
+  _globals['_UNLOADMODELREQUEST']._serialized_end=1231
+  _globals['_GETLOADREQUEST']._serialized_start=1233
+  _globals['_GETLOADREQUEST']._serialized_end=1249
+  _globals['_LOAD']._serialized_start=1252
+  _globals['_LOAD']._serialized_end=1494
+  _globals['_VERSIONLOAD']._serialized_start=1497
+  _globals['_VERSIONLOAD']._serialized_end=1674
+  _globals['_ABORTREQUEST']._serialized_start=1676
+  _globals['_ABORTREQUEST']._serialized_end=1710
+  _globals['_ABORTRESPONSE']._serialized_start=1712
+  _globals['_ABORTRESPONSE']._serialized_end=1742
+  _globals['_DRAINREQUEST']._serialized_start=1744
+  _globals['_DRAINREQUEST']._serialized_end=1758
+  _globals['_DRAINRESPONSE']._serialized_start=1760
+  _globals['_DRAINRESPONSE']._serialized_end=1792
+  _globals['_WATCHDEPLOYMENTSREQUEST']._serialized_start=1794
+  _globals['_WATCHDEPLOYMENTSREQUEST']._serialized_end=1819
+  _globals['_SERVING']._serialized_start=2052
+  _globals['_SERVING']._serialized_end=2885
 # @@protoc_insertion_point(module_scope)

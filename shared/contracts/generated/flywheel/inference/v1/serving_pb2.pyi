@@ -30,7 +30,7 @@ DEPLOYMENT_STATE_FAILED: DeploymentState
 DEPLOYMENT_STATE_UNLOADED: DeploymentState
 
 class Deployment(_message.Message):
-    __slots__ = ("server", "model", "version", "aliases", "state", "error", "swap", "ready_at", "lineage", "memory_bytes", "in_flight", "pinned")
+    __slots__ = ("server", "model", "version", "aliases", "state", "error", "swap", "ready_at", "lineage", "memory_bytes", "in_flight", "pinned", "share", "shadow_share", "healthy")
     SERVER_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,9 @@ class Deployment(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     PINNED_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SHARE_FIELD_NUMBER: _ClassVar[int]
+    HEALTHY_FIELD_NUMBER: _ClassVar[int]
     server: str
     model: str
     version: int
@@ -55,7 +58,10 @@ class Deployment(_message.Message):
     memory_bytes: int
     in_flight: int
     pinned: bool
-    def __init__(self, server: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., error: _Optional[str] = ..., swap: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ready_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lineage: _Optional[_Union[_common_pb2.Lineage, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., in_flight: _Optional[int] = ..., pinned: _Optional[bool] = ...) -> None: ...
+    share: float
+    shadow_share: float
+    healthy: bool
+    def __init__(self, server: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., error: _Optional[str] = ..., swap: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ready_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lineage: _Optional[_Union[_common_pb2.Lineage, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., in_flight: _Optional[int] = ..., pinned: _Optional[bool] = ..., share: _Optional[float] = ..., shadow_share: _Optional[float] = ..., healthy: _Optional[bool] = ...) -> None: ...
 
 class TrafficShare(_message.Message):
     __slots__ = ("version", "share")
@@ -82,16 +88,18 @@ class GetTrafficRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
 class Traffic(_message.Message):
-    __slots__ = ("model", "shares", "shadows", "set_at")
+    __slots__ = ("model", "shares", "shadows", "set_at", "absent")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SHARES_FIELD_NUMBER: _ClassVar[int]
     SHADOWS_FIELD_NUMBER: _ClassVar[int]
     SET_AT_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_FIELD_NUMBER: _ClassVar[int]
     model: str
     shares: _containers.RepeatedCompositeFieldContainer[TrafficShare]
     shadows: _containers.RepeatedCompositeFieldContainer[TrafficShare]
     set_at: _timestamp_pb2.Timestamp
-    def __init__(self, model: _Optional[str] = ..., shares: _Optional[_Iterable[_Union[TrafficShare, _Mapping]]] = ..., shadows: _Optional[_Iterable[_Union[TrafficShare, _Mapping]]] = ..., set_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    absent: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, model: _Optional[str] = ..., shares: _Optional[_Iterable[_Union[TrafficShare, _Mapping]]] = ..., shadows: _Optional[_Iterable[_Union[TrafficShare, _Mapping]]] = ..., set_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., absent: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListDeploymentsRequest(_message.Message):
     __slots__ = ()
