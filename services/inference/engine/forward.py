@@ -5,47 +5,45 @@ from typing import Any, Protocol
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
-from services.inference.engine.cache import SlotCache
+from services.inference.engine.cache import PagedCache
 from services.inference.engine.step import Step
 
-ATTENTION = "flywheel_slots"
+ATTENTION = "flywheel_pages"
 
 
 class Forward(Protocol):
     """Runs a step over its own cache; returns float32 logits of shape (wanted tokens, vocabulary)."""
 
-    cache: SlotCache
-    query_heads: int
+    cache: PagedCache
     vocabulary: int
 
     def __call__(self, step: Step) -> torch.Tensor: ...
 
 
-def new_cache(model: PreTrainedModel, slots: int, capacity: int) -> SlotCache:
+def new_cache(model: PreTrainedModel, pages: int, capacity: int) -> PagedCache:
     """A cache that fits the model's layers and heads."""
     config = model.config.get_text_config()
     heads = config.num_attention_heads
-    return SlotCache(
+    return PagedCache(
         layers=config.num_hidden_layers,
-        slots=slots,
+        pages=pages,
         kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-        capacity=capacity,
         head_size=getattr(config, "head_dim", None) or config.hidden_size // heads,
         dtype=model.dtype,
         device=str(model.device),
+        capacity=capacity,
     )
 
 
 class TransformersForward:
     """The model's own modules, with attention replaced by the step's."""
 
-    def __init__(self, model: PreTrainedModel, slots: int, capacity: int) -> None:
+    def __init__(self, model: PreTrainedModel, pages: int, capacity: int) -> None:
         AttentionInterface.register(ATTENTION, _attention)
         model.set_attn_implementation(ATTENTION)
         self.model = model
-        self.cache = new_cache(model, slots, capacity)
+        self.cache = new_cache(model, pages, capacity)
         config = model.config.get_text_config()
-        self.query_heads: int = config.num_attention_heads
         self.vocabulary: int = config.vocab_size
 
     def __call__(self, step: Step) -> torch.Tensor:
@@ -75,13 +73,6 @@ def _attention(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention as transformers calls it: shapes (1, heads, tokens, size) in, (1, tokens, heads, size) out."""
-    if sliding_window is not None and sliding_window < step.cache.capacity:
-        raise ValueError(
-            f"this model attends over a window of {sliding_window} positions; "
-            f"serve it with at most that context length (now {step.cache.capacity})"
-        )
-    if s_aux is not None:
-        raise ValueError("attention sinks are not supported by this engine")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
-    return step.attend(module.layer_idx, query, key, value, scale, softcap)[None], None
+    return step.attend(module.layer_idx, query, key, value, scale, softcap, sliding_window, s_aux)[None], None

@@ -47,13 +47,13 @@ class LlamaForward:
             and (window is None or window >= capacity)
         )
 
-    def __init__(self, model: Any, slots: int, capacity: int) -> None:
+    def __init__(self, model: Any, pages: int, capacity: int) -> None:
         config = model.config
-        self.cache = new_cache(model, slots, capacity)
-        self.query_heads: int = config.num_attention_heads
+        self.cache = new_cache(model, pages, capacity)
+        self._query_heads: int = config.num_attention_heads
         self.vocabulary: int = config.vocab_size
         self._size = self.cache.head_size
-        self._heads = self.query_heads + 2 * self.cache.kv_heads
+        self._heads = self._query_heads + 2 * self.cache.kv_heads
         self._epsilon: float = config.rms_norm_eps
         self._embedding: torch.Tensor = model.get_input_embeddings().weight.data
         self._head: torch.Tensor = model.get_output_embeddings().weight.data
@@ -83,9 +83,9 @@ class LlamaForward:
     ) -> torch.Tensor:
         normed = self._rms(hidden, layer.attention_norm)
         mixed = functional.linear(normed, layer.qkv, layer.qkv_bias).view(-1, self._heads, self._size)
-        rotated = self.query_heads + self.cache.kv_heads
+        rotated = self._query_heads + self.cache.kv_heads
         turned = _rotate(mixed[:, :rotated], cosine, sine)
-        query, key = turned[:, : self.query_heads], turned[:, self.query_heads :]
+        query, key = turned[:, : self._query_heads], turned[:, self._query_heads :]
         attended = step.attend(index, query, key, mixed[:, rotated:], self._size**-0.5)
         return functional.linear(attended.reshape(len(hidden), -1), layer.out, layer.out_bias)
 

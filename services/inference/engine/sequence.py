@@ -32,7 +32,8 @@ class RequestSequence:
         self.request = request
         self.stream = stream
         self.cancelled = False
-        self.slot = -1
+        self.pages: list[int] = []
+        self.promised = 0
         self.cached = 0
         self.generated: list[int] = []
         self.arrived = time.monotonic()
@@ -50,6 +51,11 @@ class RequestSequence:
     def length(self) -> int:
         """Tokens known so far, prompt and answer."""
         return len(self.request.prompt) + len(self.generated)
+
+    @property
+    def longest(self) -> int:
+        """Tokens it may come to."""
+        return len(self.request.prompt) + self._max_new
 
     def next_tokens(self, limit: int) -> tuple[int, ...]:
         """The tokens to compute next: the newest one, or up to `limit` of the prompt."""

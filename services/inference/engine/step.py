@@ -1,4 +1,4 @@
-"""One step of the engine: tokens of many requests packed into one row, and their attention.
+"""One step of the engine: tokens of many requests packed into one row.
 
 A request contributes one token (it is decoding) or a chunk of its prompt. All tokens go through the
 model together, so the weights are read once; only attention looks at requests one by one.
@@ -6,22 +6,35 @@ model together, so the weights are read once; only attention looks at requests o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import torch
 
-from services.inference.engine.cache import SlotCache
+from services.inference.engine.attention import PagedAttention
+from services.inference.engine.cache import PAGE, PagedCache
 
-WIDTH_MULTIPLE = 64  # few distinct shapes keep the kernels' caches warm
+
+class Adapter(Protocol):
+    """Low-rank weights beside those of the base; what is in them concerns the forward pass alone."""
+
+    @property
+    def digest(self) -> str: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
-    """Tokens of one request in this step. `wanted` asks for the logits after the last of them."""
+    """Tokens of one request in this step, the first of them at position `start`.
 
-    slot: int
+    `pages` is the request's page table, long enough for all of them; `wanted` asks for the logits after the last
+    so many of them.
+    """
+
+    pages: Sequence[int]
     start: int
-    tokens: tuple[int, ...]
-    wanted: bool
+    tokens: Sequence[int]
+    wanted: int
+    adapter: Adapter | None = None
 
     @property
     def end(self) -> int:
@@ -31,35 +44,43 @@ class Segment:
 class Step:
     """The packed input and the attention over it.
 
-    `ids` and `positions` have shape (tokens); `wanted` indexes the tokens whose logits are asked for, in
-    the order of the segments given.
+    `ids` and `positions` have shape (tokens); `wanted` indexes the tokens whose logits are asked for, in the order
+    of the segments given. All are int64.
     """
 
-    def __init__(self, segments: Sequence[Segment], cache: SlotCache, query_heads: int) -> None:
+    def __init__(self, segments: Sequence[Segment], cache: PagedCache) -> None:
         assert segments
-        assert all(segment.end <= cache.capacity for segment in segments)
+        assert all(one.end <= cache.capacity and one.end <= len(one.pages) * PAGE for one in segments)
+        self.segments = segments
         self.cache = cache
-        self.groups = query_heads // cache.kv_heads
-        device = cache.keys[0].device
-        ids: list[int] = []
-        positions: list[int] = []
-        wanted: list[int] = []
-        self._singles: list[tuple[int, int]] = []
-        self._chunks: list[tuple[int, Segment, torch.Tensor]] = []
-        for segment in segments:
-            if len(segment.tokens) == 1:
-                self._singles.append((len(ids), segment.slot))
-            else:
-                self._chunks.append((len(ids), segment, self._causal_bias(segment)))
-            ids.extend(segment.tokens)
-            positions.extend(range(segment.start, segment.end))
-            if segment.wanted:
-                wanted.append(len(ids) - 1)
-        self.ids = torch.tensor(ids, device=device)
-        self.positions = torch.tensor(positions, device=device)
-        self.wanted = torch.tensor(wanted, dtype=torch.long, device=device)
-        if self._singles:
-            self._prepare_singles()
+
+    @cached_property
+    def ids(self) -> torch.Tensor:
+        return self._tensor([token for segment in self.segments for token in segment.tokens])
+
+    @cached_property
+    def positions(self) -> torch.Tensor:
+        return self._tensor([at for segment in self.segments for at in range(segment.start, segment.end)])
+
+    @cached_property
+    def wanted(self) -> torch.Tensor:
+        rows: list[int] = []
+        end = 0
+        for segment in self.segments:
+            end += len(segment.tokens)
+            rows.extend(range(end - segment.wanted, end))
+        return self._tensor(rows)
+
+    @cached_property
+    def adapters(self) -> list[tuple[Adapter, torch.Tensor]]:
+        """Each adapter of this step with the rows of its tokens; rows of no adapter are left out."""
+        groups: dict[str, tuple[Adapter, list[int]]] = {}
+        end = 0
+        for segment in self.segments:
+            start, end = end, end + len(segment.tokens)
+            if segment.adapter is not None:
+                groups.setdefault(segment.adapter.digest, (segment.adapter, []))[1].extend(range(start, end))
+        return [(adapter, self._tensor(rows)) for adapter, rows in groups.values()]
 
     def attend(
         self,
@@ -69,116 +90,20 @@ class Step:
         value: torch.Tensor,
         scale: float,
         softcap: float | None = None,
+        window: int | None = None,
+        sinks: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Write keys and values (tokens, kv heads, size) into the cache; attend query (tokens, heads, size)."""
-        if not self._chunks and self._dense:
-            return self._attend_singles(layer, query, key, value, scale, softcap)
-        out = torch.empty_like(query)
-        if self._singles:
-            rows = self._rows
-            out[rows] = self._attend_singles(layer, query[rows], key[rows], value[rows], scale, softcap)
-        for offset, segment, bias in self._chunks:
-            part = slice(offset, offset + len(segment.tokens))
-            out[part] = self._attend_chunk(layer, segment, bias, (query[part], key[part], value[part]), scale, softcap)
-        return out
+        """Write keys and values (tokens, kv heads, size) into the cache; attend query (tokens, heads, size).
 
-    def _prepare_singles(self) -> None:
-        device = self.ids.device
-        rows, slots = zip(*self._singles, strict=True)
-        self._rows = torch.tensor(rows, device=device)
-        self._slots = torch.tensor(slots, device=device)
-        self._dense = slots == tuple(range(len(slots))) and rows == slots
-        self._at = self.positions[self._rows]
-        self._top = max(slots) + 1
-        longest = int(self._at.max()) + 1
-        self._width = min(-(-longest // WIDTH_MULTIPLE) * WIDTH_MULTIPLE, self.cache.capacity)
-        ends = torch.zeros(self._top, dtype=torch.long, device=device)
-        ends[self._slots] = self._at
-        visible = torch.arange(self._width, device=device) <= ends[:, None]
-        bias = torch.zeros(visible.shape, dtype=self.cache.keys[0].dtype, device=device)
-        bias.masked_fill_(~visible, float("-inf"))
-        heads = (self._top, self.cache.kv_heads, self.groups, self._width)
-        self._bias = bias[:, None, None].expand(heads).reshape(-1, self.groups, self._width)
+        A token sees the `window` positions up to its own, or all. `sinks` (heads) are scores of a position that
+        has no value.
+        """
+        self._attention.write(layer, key, value)
+        return self._attention.attend(layer, query, scale, softcap, window, sinks)
 
-    def _attend_singles(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float,
-        softcap: float | None,
-    ) -> torch.Tensor:
-        keys, values = self.cache.keys[layer], self.cache.values[layer]
-        keys[self._slots, :, self._at] = key
-        values[self._slots, :, self._at] = value
-        heads, size = query.shape[1:]
-        if self._dense:
-            spread = query
-        else:
-            spread = query.new_zeros(self._top, heads, size)
-            spread[self._slots] = query
-        out = grouped_attention(
-            spread.reshape(-1, self.groups, size),
-            keys[: self._top].view(-1, self.cache.capacity, size)[:, : self._width],
-            values[: self._top].view(-1, self.cache.capacity, size)[:, : self._width],
-            self._bias,
-            scale,
-            softcap,
-        ).view(self._top, heads, size)
-        return out if self._dense else out[self._slots]
+    @cached_property
+    def _attention(self) -> PagedAttention:
+        return PagedAttention([(one.pages, one.start, len(one.tokens)) for one in self.segments], self.cache)
 
-    def _attend_chunk(
-        self,
-        layer: int,
-        segment: Segment,
-        bias: torch.Tensor,
-        packed: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        scale: float,
-        softcap: float | None,
-    ) -> torch.Tensor:
-        query, key, value = packed
-        keys = self.cache.keys[layer][segment.slot]
-        values = self.cache.values[layer][segment.slot]
-        keys[:, segment.start : segment.end] = key.transpose(0, 1)
-        values[:, segment.start : segment.end] = value.transpose(0, 1)
-        count, heads, size = query.shape
-        grouped = query.view(count, -1, self.groups, size).permute(1, 2, 0, 3)
-        out = grouped_attention(
-            grouped.reshape(-1, self.groups * count, size),
-            keys[:, : segment.end],
-            values[:, : segment.end],
-            bias,
-            scale,
-            softcap,
-        )
-        return out.view(-1, self.groups, count, size).permute(2, 0, 1, 3).reshape(count, heads, size)
-
-    def _causal_bias(self, segment: Segment) -> torch.Tensor:
-        keys = self.cache.keys[0]
-        queries = torch.arange(segment.start, segment.end, device=keys.device)
-        hidden = torch.arange(segment.end, device=keys.device) > queries[:, None]
-        bias = torch.zeros(hidden.shape, dtype=keys.dtype, device=keys.device)
-        bias.masked_fill_(hidden, float("-inf"))
-        return bias.repeat(self.groups, 1).expand(self.cache.kv_heads, -1, -1)
-
-
-def grouped_attention(
-    query: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    bias: torch.Tensor,
-    scale: float,
-    softcap: float | None,
-) -> torch.Tensor:
-    """Attention of query (batch, rows, size) over keys (batch, positions, size); bias is added to the scores.
-
-    Batched products over (request x kv head) are several times faster on a CPU than
-    `scaled_dot_product_attention` with grouped heads.
-    """
-    if softcap is None:
-        scores = torch.baddbmm(bias, query, keys.transpose(1, 2), alpha=scale)
-    else:
-        scores = torch.tanh(torch.bmm(query, keys.transpose(1, 2)) * (scale / softcap)) * softcap + bias
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(values.dtype)
-    return torch.bmm(weights, values)
+    def _tensor(self, values: list[int]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self.cache.keys[0].device)

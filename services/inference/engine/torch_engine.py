@@ -59,11 +59,12 @@ class TorchEngine:
                 raise Unavailable("this model version takes no more requests")
             if self._scheduler.find(request.id):
                 raise AlreadyExists(f"request {request.id!r} is running", request_id=request.id)
-            self._scheduler.check_room(len(request.prompt))
-            stream = Stream(request.id, len(self._scheduler.waiting))
             room = self.max_length - len(request.prompt)
             wish = request.stopping.max_tokens
             max_new = room if wish is None else min(wish, room)
+            self._scheduler.check_size(len(request.prompt) + max_new)
+            self._scheduler.check_room(len(request.prompt))
+            stream = Stream(request.id, len(self._scheduler.waiting))
             self._scheduler.add(RequestSequence(request, stream, self._tokenizer, self._eos, max_new))
             self._changed.notify_all()
         return stream
@@ -151,7 +152,7 @@ class TorchEngine:
                 self._take(sequence, drawn)
 
     def _next_tokens(self, plan: Plan) -> list[tuple[RequestSequence, Drawn | None]]:
-        step = Step([segment for _, segment in plan], self._forward.cache, self._forward.query_heads)
+        step = Step([segment for _, segment in plan], self._forward.cache)
         wanted = [sequence for sequence, segment in plan if segment.wanted]
         logits = self._forward(step)
         if not wanted:

@@ -100,7 +100,7 @@ def serve(loaded: LoadedModel, resources: Resources) -> Generator:
 def forward_for(model: PreTrainedModel, limits: Limits) -> Forward:
     """The lean forward pass where it fits the architecture, else the model's own modules."""
     lean = LlamaForward.fits(model, limits.max_length)
-    return (LlamaForward if lean else TransformersForward)(model, limits.slots, limits.max_length)
+    return (LlamaForward if lean else TransformersForward)(model, limits.pages, limits.max_length)
 
 
 def _ends(loaded: LoadedModel) -> frozenset[int]:

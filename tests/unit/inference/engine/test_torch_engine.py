@@ -218,7 +218,7 @@ def test_a_failing_step_ends_its_requests_and_the_engine_goes_on(
     sound = engine._forward
 
     class Broken:
-        cache, query_heads, vocabulary = sound.cache, sound.query_heads, sound.vocabulary
+        cache, vocabulary = sound.cache, sound.vocabulary
 
         def __call__(self, step: object) -> torch.Tensor:
             raise RuntimeError("out of luck")
