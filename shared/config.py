@@ -64,6 +64,13 @@ class Settings(BaseSettings):
         ge=0,
         description="memory that loaded model versions may take; 0 is three fifths of the machine's or device's",
     )
+    engines: str = Field(
+        "",
+        description="model=engine, comma-separated, for models that write text; engines are torch (default) and vllm",
+    )
+    vllm_python: str = Field(
+        "", description="interpreter of the environment that vLLM is installed in; this process's own when empty"
+    )
     max_waiting_requests: int = Field(256, gt=0, description="requests that may wait in inference")
     max_waiting_tokens: int = Field(65_536, gt=0, description="prompt tokens that may wait in inference")
     log_format: str = Field("json", pattern="^(json|text)$", description="json or text")
