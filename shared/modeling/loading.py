@@ -1,9 +1,11 @@
 """Model folders and base models into memory."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from shared.errors import DataCorrupted, FailedPrecondition, InvalidArgument
@@ -72,6 +74,19 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def tensor_file_bytes(path: Path, dtype: torch.dtype) -> int:
+    """Bytes that the tensors of a safetensors file take in memory as `dtype`, read from its header alone.
+
+    Raises DataCorrupted when the file is no safetensors file, or shorter than its header says.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes: list[list[int]] = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    except SafetensorError as error:
+        raise DataCorrupted(f"{path.parent.name}/{path.name} is no whole safetensors file: {error}") from None
+    return sum(math.prod(shape) for shape in shapes) * dtype.itemsize
 
 
 def cast_parameters(model: torch.nn.Module, dtype: torch.dtype) -> None:

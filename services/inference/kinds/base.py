@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from services.inference.engine.compute import ComputeThread
 from services.inference.engine.interface import Load
@@ -27,6 +27,12 @@ class Served(Protocol):
     engine_name: str
     tokenizer: PreTrainedTokenizerBase
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of weights and cache. What versions share is divided by them, so the sum over all is the truth now;
+        when one goes, what it shared is divided anew."""
+        ...
+
     def probe(self) -> None:
         """Answer a small request through the path of real ones, at several sizes; raises what goes wrong."""
         ...
@@ -34,3 +40,10 @@ class Served(Protocol):
     def load(self) -> Load: ...
 
     def close(self, grace_seconds: float = 0.0) -> None: ...
+
+
+def model_bytes(model: PreTrainedModel) -> int:
+    """Bytes of a model's weights and buffers; tied weights count once."""
+    tensors = (*model.parameters(), *model.buffers())
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 from services.inference.engine.batcher import Batcher, BatchLimits, Ticket
 from services.inference.engine.encoder import Encoder
 from services.inference.engine.interface import Load
-from services.inference.kinds.base import Resources
+from services.inference.kinds.base import Resources, model_bytes
 from shared.modeling.kinds.base import length_limit
 from shared.modeling.kinds.classification import encode_texts
 from shared.modeling.loading import LoadedModel
@@ -25,7 +25,9 @@ class Classifier:
         tokenizer: PreTrainedTokenizerBase,
         labels: Sequence[str],
         max_length: int,
+        memory_bytes: int,
     ) -> None:
+        self.memory_bytes = memory_bytes
         self.tokenizer = tokenizer
         self.labels = tuple(labels)
         self._batcher = batcher
@@ -52,4 +54,4 @@ def serve(loaded: LoadedModel, resources: Resources) -> Classifier:
     encoder = Encoder(loaded.model, int(loaded.tokenizer.pad_token_id))
     limit = length_limit(loaded.model, loaded.tokenizer, loaded.card.max_length)
     batcher = Batcher(encoder, BatchLimits(waiting_tokens=resources.waiting_tokens), resources.compute)
-    return Classifier(batcher, loaded.tokenizer, loaded.card.labels, limit)
+    return Classifier(batcher, loaded.tokenizer, loaded.card.labels, limit, model_bytes(loaded.model))

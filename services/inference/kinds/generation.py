@@ -17,7 +17,7 @@ from services.inference.engine.interface import (
 from services.inference.engine.llama import LlamaForward
 from services.inference.engine.scheduler import Limits
 from services.inference.engine.torch_engine import TorchEngine
-from services.inference.kinds.base import Resources
+from services.inference.kinds.base import Resources, model_bytes
 from shared.errors import InvalidArgument
 from shared.modeling.kinds.base import length_limit
 from shared.modeling.kinds.turns import ROLES, Message, encode_prompt
@@ -32,7 +32,8 @@ class Generator:
 
     kind = "chat"
 
-    def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase, memory_bytes: int) -> None:
+        self.memory_bytes = memory_bytes
         self.engine_name = engine.name
         self.tokenizer = tokenizer
         self._engine = engine
@@ -92,9 +93,10 @@ def serve(loaded: LoadedModel, resources: Resources) -> Generator:
         waiting_requests=resources.waiting_requests,
         waiting_tokens=resources.waiting_tokens,
     )
+    weights = model_bytes(loaded.model)
     forward = forward_for(loaded.model, limits)
     engine = TorchEngine(forward, loaded.tokenizer, _ends(loaded), limits, resources.compute, resources.on_token)
-    return Generator(engine, loaded.tokenizer)
+    return Generator(engine, loaded.tokenizer, weights)
 
 
 def forward_for(model: PreTrainedModel, limits: Limits) -> Forward:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -15,13 +16,17 @@ from shared.config import Settings
 from shared.errors import DataCorrupted
 from shared.modeling.bases import open_base
 from shared.modeling.devices import choose_device, fast_at_bfloat16
-from shared.modeling.loading import LoadedModel, load_base, load_model
+from shared.modeling.loading import DTYPES, LoadedModel, load_base, load_model, tensor_file_bytes
 from shared.modeling.methods import find_method
 from shared.storage.artifacts import Artifacts
 from shared.telemetry import metrics
 
 
 class Loader(Protocol):
+    def memory_needed(self, record: VersionRecord) -> int:
+        """Bytes that `load` would add to what the process holds. Raises what goes wrong with fetching the files."""
+        ...
+
     def load(self, record: VersionRecord) -> tuple[Served, Lineage]:
         """A model that has answered a probe, and its complete lineage. Slow; raises what goes wrong."""
         ...
@@ -36,6 +41,10 @@ class TorchLoader:
         self._bases = settings.cache_folder / "bases"
         self._device = choose_device(settings.device)
         self._waiting = (settings.max_waiting_requests, settings.max_waiting_tokens)
+
+    def memory_needed(self, record: VersionRecord) -> int:
+        folder = self._weights_folder(record)
+        return sum(tensor_file_bytes(path, DTYPES[self._dtype(record.kind)]) for path in folder.glob("*.safetensors"))
 
     def load(self, record: VersionRecord) -> tuple[Served, Lineage]:
         torch.set_num_threads(1)  # a pool of OpenMP threads here would slow the compute thread's down
@@ -69,6 +78,12 @@ class TorchLoader:
             if found != wanted:
                 raise DataCorrupted(f"{record.key}: {what} have digest {found[:12]}…, the record says {wanted[:12]}…")
         return loaded
+
+    def _weights_folder(self, record: VersionRecord) -> Path:
+        full = record.key.version != BASE_VERSION and not find_method(record.method).adapter
+        if full:
+            return self._artifacts.fetch_folder(record.weights_uri)
+        return open_base(record.base, self._bases, self._artifacts).path
 
     def _resources(self, model: str) -> Resources:
         observe: Callable[[float], None] = metrics.INFERENCE_INTER_TOKEN_SECONDS.labels(model).observe

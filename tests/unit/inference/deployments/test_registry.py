@@ -19,6 +19,7 @@ class FakeServed:
     kind = "classification"
     engine_name = "fake"
     tokenizer = None
+    memory_bytes = 0
 
     def __init__(self) -> None:
         self.closed = False
