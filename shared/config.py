@@ -39,6 +39,15 @@ class Settings(BaseSettings):
     )
     metrics_listen: str = Field("127.0.0.1:0", description="host:port of this service's /metrics; port 0 picks one")
 
+    tls_cert: str = Field("", description="PEM file: this process's certificate, with its chain; gRPC is encrypted")
+    tls_key: str = Field("", description="PEM file: the certificate's private key")
+    tls_ca: str = Field("", description="PEM file: whom this process trusts as a server, or `system`")
+    tls_client_ca: str = Field("", description="PEM file: whose clients a server lets in (mutual TLS)")
+    api_key: str = Field("", description="key that this process shows to servers")
+    api_keys: str = Field("", description="YAML: keys that a server lets in, with tenant, roles and quotas")
+    api_keys_file: str = Field("", description="the same as a file, read again when it changes")
+    max_message_bytes: int = Field(4 << 20, ge=1 << 16, le=1 << 30, description="a longer gRPC message is refused")
+
     queues: str = Field("", description="comma-separated queues of this worker; the service's own when empty")
     concurrency: int = Field(1, ge=1, le=256, description="messages that this worker handles at once")
     device: str = Field("auto", description="auto, cpu or cuda")
@@ -111,7 +120,7 @@ def _secrets_from_files() -> dict[str, str]:
     found = {}
     for name in Settings.model_fields:
         path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
-        if path:
+        if path and f"{name}_file" not in Settings.model_fields:
             try:
                 found[name] = Path(path).read_text().strip()
             except OSError as error:

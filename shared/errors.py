@@ -14,6 +14,8 @@ FlywheelError
 ├── Cancelled             the caller or an operator stopped it
 ├── Aborted               someone else was first
 │   └── LeaseLost         another worker holds the run now
+├── Unauthenticated       nobody knows who asks
+├── PermissionDenied      known, and not allowed to
 ├── Unsupported           not built; never ignored in silence
 └── DataCorrupted         a digest does not match
 """
@@ -86,6 +88,14 @@ class Aborted(FlywheelError):
 
 class LeaseLost(Aborted):
     reason = "LEASE_LOST"
+
+
+class Unauthenticated(FlywheelError):
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(FlywheelError):
+    reason = "PERMISSION_DENIED"
 
 
 class Unsupported(FlywheelError):

@@ -13,6 +13,8 @@ from services.control.sweeper import Sweeper
 from shared.config import Settings
 from shared.messaging.publisher import Publisher
 from shared.messaging.worker import Worker
+from shared.rpc.limits import Limits
+from shared.rpc.security import Security
 from shared.rpc.server import Server
 from shared.storage.database import Database
 from shared.storage.ids import new_id
@@ -32,7 +34,9 @@ class Service:
         self._publisher = Publisher(settings, database)
         owner = f"{socket.gethostname()}-{os.getpid()}-{new_id('control')[-9:]}"
         self._loop = leader_loop(settings, database, self._publisher, Leadership(database, owner))
-        self._server = Server(settings.listen, threads=SERVER_THREADS)
+        self._server = Server(
+            settings.listen, threads=SERVER_THREADS, security=Security.of(settings), limits=Limits.of(settings)
+        )
         register(self._server, ControlServicer(settings, database))
         queues = [queue.strip() for queue in (settings.queues or QUEUE).split(",")]
         self._worker = Worker(settings, database, Handlers(settings).by_route, queues, settings.concurrency)

@@ -7,6 +7,8 @@ from shared.config import Settings
 from shared.contracts.routes import BUILD_DATASET_VERSION
 from shared.messaging.publisher import Publisher
 from shared.messaging.worker import Worker
+from shared.rpc.limits import Limits
+from shared.rpc.security import Security
 from shared.rpc.server import Server
 from shared.storage.database import Database
 from shared.storage.migrate import migrate
@@ -24,7 +26,9 @@ class Service:
         self._publisher = Publisher(settings, database)
         queues = settings.queues.split(",") if settings.queues else BUILD_DATASET_VERSION.queues
         self._worker = Worker(settings, database, handlers(self._rooms), queues, settings.concurrency)
-        self._server = Server(settings.listen, threads=RPC_THREADS)
+        self._server = Server(
+            settings.listen, threads=RPC_THREADS, security=Security.of(settings), limits=Limits.of(settings)
+        )
         serve(self._server, self._rooms, settings.max_row_bytes)
         self.address = self._server.address
 

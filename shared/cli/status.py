@@ -42,6 +42,7 @@ def find_services(settings: "Settings") -> dict[str, dict[str, Any]]:
     """Services of the platform in home, or those whose addresses are set, with their health."""
     from shared.embedded.state import PlatformState
     from shared.rpc.probe import is_serving
+    from shared.rpc.security import Security
 
     found: dict[str, dict[str, Any]] = {}
     state = PlatformState.read(settings.home)
@@ -52,7 +53,7 @@ def find_services(settings: "Settings") -> dict[str, dict[str, Any]]:
             found[name] = {"metrics": None, "pid": None, **found.get(name, {}), "address": address, "ready": True}
     for service in found.values():
         if service["address"]:
-            service["ready"] = is_serving(service["address"], HEALTH_SECONDS)
+            service["ready"] = is_serving(service["address"], HEALTH_SECONDS, Security.of(settings))
         elif service["pid"]:
             service["ready"] = service["ready"] and _alive(service["pid"])
     return found

@@ -9,6 +9,7 @@ from shared.client.inference import InferenceCalls
 from shared.client.ingestion import IngestionCalls
 from shared.config import load_settings
 from shared.embedded.state import PlatformState
+from shared.rpc.security import OPEN, Security
 
 TIMEOUT_SECONDS = 30.0
 PATIENCE_SECONDS = 10.0
@@ -29,17 +30,21 @@ class FlywheelClient(InferenceCalls, IngestionCalls, ControlCalls):
         control: str = "",
         timeout: float = TIMEOUT_SECONDS,
         patience: float = PATIENCE_SECONDS,
+        security: Security = OPEN,
     ) -> None:
         """Addresses are `host:port`; a service without one can't be called."""
-        self._inference = Connection("inference", inference, timeout, patience)
-        self._ingestion = Connection("ingestion", ingestion, timeout, patience)
-        self._control = Connection("control", control, timeout, patience)
+        self._inference = Connection("inference", inference, timeout, patience, security)
+        self._ingestion = Connection("ingestion", ingestion, timeout, patience, security)
+        self._control = Connection("control", control, timeout, patience, security)
 
     @classmethod
     def from_environment(
         cls, *, timeout: float = TIMEOUT_SECONDS, patience: float = PATIENCE_SECONDS, **overrides: object
     ) -> Self:
-        """Addresses from `FLYWHEEL_<SERVICE>_ADDRESS`, else of the platform in `FLYWHEEL_HOME` (`.flywheel`)."""
+        """Addresses from `FLYWHEEL_<SERVICE>_ADDRESS`, else of the platform in `FLYWHEEL_HOME` (`.flywheel`).
+
+        Certificates from `FLYWHEEL_TLS_…`, the key from `FLYWHEEL_API_KEY`.
+        """
         settings = load_settings(**overrides)
         state = PlatformState.read(settings.home)
         running = {name: service.address or "" for name, service in state.services.items()} if state else {}
@@ -49,6 +54,7 @@ class FlywheelClient(InferenceCalls, IngestionCalls, ControlCalls):
             control=settings.control_address or running.get("control", ""),
             timeout=timeout,
             patience=patience,
+            security=Security.of(settings),
         )
 
     def close(self) -> None:

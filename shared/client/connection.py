@@ -10,6 +10,7 @@ import grpc
 
 from shared.errors import Unavailable
 from shared.rpc.channel import open_channel
+from shared.rpc.security import OPEN, Security
 from shared.rpc.status import from_rpc_error
 
 T = TypeVar("T")
@@ -20,11 +21,12 @@ LONGEST_PAUSE_SECONDS = 1.0
 class Connection:
     """Thread-safe. Every call has a deadline; one that is safe to repeat is repeated while the service is away."""
 
-    def __init__(self, service: str, address: str, timeout: float, patience: float) -> None:
+    def __init__(self, service: str, address: str, timeout: float, patience: float, security: Security = OPEN) -> None:
         self.service = service
         self.address = address
         self.timeout = timeout
         self.patience = patience
+        self._security = security
         self._channel: grpc.Channel | None = None
         self._stubs: dict[Callable[[grpc.Channel], Any], Any] = {}
         self._lock = threading.Lock()
@@ -38,7 +40,9 @@ class Connection:
                         f"no address of {self.service}: start a platform with `flywheel up`, "
                         f"or set FLYWHEEL_{self.service.upper()}_ADDRESS"
                     )
-                self._channel = open_channel(self.address, field=f"{self.service} address", retries=False)
+                self._channel = open_channel(
+                    self.address, field=f"{self.service} address", retries=False, security=self._security
+                )
             if kind not in self._stubs:
                 self._stubs[kind] = kind(self._channel)
             stub: T = self._stubs[kind]

@@ -1,6 +1,6 @@
-"""Builds gRPC servers: limits, keepalive, error mapping, health and reflection, the same for every service."""
+"""Builds gRPC servers: who gets in, limits, error mapping, health and reflection, the same for every service."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -8,111 +8,68 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from shared.errors import FlywheelError, Unavailable
+from shared.errors import Unavailable
 from shared.rpc.addresses import parse_address
-from shared.rpc.status import abort
+from shared.rpc.certificates import ServerCertificates
+from shared.rpc.guard import Guard, Places
+from shared.rpc.keys import KeyRing
+from shared.rpc.limits import DEFAULT, Limits
+from shared.rpc.security import OPEN, Security
+from shared.rpc.watchdog import Watchdog
 from shared.telemetry.logs import get_logger
 
-MAX_MESSAGE_BYTES = 4 << 20
-KEEPALIVE_MILLISECONDS = 30_000
-
-SERVER_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MILLISECONDS // 2),
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.so_reuseport", 0),
-)
+SPARE_THREADS = 32
+"""Beyond the calls that are answered: for health, reflection and refusals."""
+LOOPBACK = ("127.", "localhost", "[::1]", "unix:")
 log = get_logger(__name__)
-
-
-class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
-    """Turns our errors into status with details, and anything else into INTERNAL without its text."""
-
-    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
-        handler = continuation(details)
-        if handler is None:
-            return None
-        call = details.method
-        if handler.response_streaming:
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            behaviour = _streaming(handler.stream_stream or handler.unary_stream, call)
-        else:
-            make = (
-                grpc.stream_unary_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_unary_rpc_method_handler
-            )
-            behaviour = _unary(handler.stream_unary or handler.unary_unary, call)
-        return make(behaviour, handler.request_deserializer, handler.response_serializer)
-
-
-def _unary(behaviour: Callable[..., Any], call: str) -> Callable[..., Any]:
-    def respond(request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            return behaviour(request, context)
-        except FlywheelError as error:
-            return abort(context, error)
-        except Exception as error:
-            return _internal(context, call, error)
-
-    return respond
-
-
-def _streaming(behaviour: Callable[..., Iterator[Any]], call: str) -> Callable[..., Iterator[Any]]:
-    def respond(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        try:
-            yield from behaviour(request, context)
-        except FlywheelError as error:
-            abort(context, error)
-        except Exception as error:
-            _internal(context, call, error)
-
-    return respond
-
-
-def _internal(context: grpc.ServicerContext, call: str, error: Exception) -> None:
-    if getattr(context, "code", lambda: None)() is not None or not str(
-        error
-    ):  # context.abort raises a bare Exception of its own
-        raise error
-    log.exception("call failed", call=call)
-    abort(context, FlywheelError(f"{call.rsplit('/', 1)[-1]} failed inside the server; its log has the cause"))
 
 
 class Server:
     """A gRPC server with health and reflection. `address` is known once it is built."""
 
-    def __init__(
-        self, listen: str, *, threads: int = 16, interceptors: Sequence["grpc.ServerInterceptor[Any, Any]"] = ()
-    ) -> None:
+    def __init__(self, listen: str, *, threads: int = 16, security: Security = OPEN, limits: Limits = DEFAULT) -> None:
+        """`threads` is how many calls it answers at once; one more is refused with RESOURCE_EXHAUSTED.
+
+        Raises InvalidArgument when the address, a certificate or a key is wrong, Unavailable when the port is in use.
+        """
         host, _ = parse_address(listen, "FLYWHEEL_LISTEN")
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
-        self.grpc = grpc.server(pool, interceptors=[ErrorInterceptor(), *interceptors], options=SERVER_OPTIONS)
+        keys = KeyRing(security) if security.wants_keys else None
+        self._watchdog = Watchdog()
+        self._longest: dict[str, float] = {}
+        guard = Guard(keys, Places(threads), self._watchdog, limits.call, self._longest)
+        pool = ThreadPoolExecutor(threads + SPARE_THREADS, thread_name_prefix="grpc")
+        self.grpc = grpc.server(
+            pool,
+            interceptors=[guard],
+            options=limits.server_options(),
+            maximum_concurrent_rpcs=threads + SPARE_THREADS,
+        )
         self.health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.grpc)
         self._services = [health.SERVICE_NAME, reflection.SERVICE_NAME]
-        try:
-            port = self.grpc.add_insecure_port(listen)
-        except RuntimeError:
-            raise Unavailable(
-                f"FLYWHEEL_LISTEN={listen}: the port is in use; choose another, or 0", listen=listen
-            ) from None
-        self.address = f"{host}:{port}"
+        self.address = f"{host}:{self._bind(listen, security)}"
+        if keys and not security.serves_tls and not host.startswith(LOOPBACK):
+            log.warning("API keys travel in clear text: set FLYWHEEL_TLS_CERT and FLYWHEEL_TLS_KEY", listen=listen)
 
-    def add(self, service: str, register: Callable[[Any, grpc.Server], None], servicer: object) -> None:
-        """Adds a servicer by its full protobuf name and the generated `add_…_to_server`."""
+    def add(
+        self,
+        service: str,
+        register: Callable[[Any, grpc.Server], None],
+        servicer: object,
+        longest: float | None = None,
+    ) -> None:
+        """Adds a servicer by its full protobuf name and the generated `add_…_to_server`.
+
+        No call of it lasts more than `longest` seconds, nor more than the server's own limit.
+        """
         register(servicer, self.grpc)
         self._services.append(service)
+        if longest is not None:
+            self._longest[service] = longest
 
     def start(self) -> None:
         reflection.enable_server_reflection(self._services, self.grpc)
+        self._watchdog.start()
         self.grpc.start()
         self.set_serving(True)
 
@@ -126,3 +83,16 @@ class Server:
         """Refuses new calls, lets running ones finish within the grace, then ends them."""
         self.set_serving(False)
         self.grpc.stop(grace_seconds).wait()
+        self._watchdog.stop()
+
+    def _bind(self, listen: str, security: Security) -> int:
+        """The port. Raises Unavailable."""
+        credentials = ServerCertificates(security).credentials() if security.serves_tls else None
+        try:
+            if credentials is None:
+                return self.grpc.add_insecure_port(listen)
+            return self.grpc.add_secure_port(listen, credentials)
+        except RuntimeError:
+            raise Unavailable(
+                f"FLYWHEEL_LISTEN={listen}: the port is in use; choose another, or 0", listen=listen
+            ) from None

@@ -5,12 +5,16 @@ from collections.abc import Iterable
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from shared import errors
 
 DOMAIN = "flywheel"
+MESSAGE_BYTES = 1024
+METADATA_BYTES = 256
+"""Longer texts are cut: a status travels in trailers, which clients limit to 8 KiB, and a client's input may be in it."""
 
 CODES: dict[type[errors.FlywheelError], grpc.StatusCode] = {
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
@@ -26,6 +30,8 @@ CODES: dict[type[errors.FlywheelError], grpc.StatusCode] = {
     errors.Cancelled: grpc.StatusCode.CANCELLED,
     errors.Aborted: grpc.StatusCode.ABORTED,
     errors.LeaseLost: grpc.StatusCode.ABORTED,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.DataCorrupted: grpc.StatusCode.DATA_LOSS,
     errors.FlywheelError: grpc.StatusCode.INTERNAL,
@@ -35,13 +41,18 @@ _BY_CODE = {code: error for error, code in reversed(CODES.items())}
 
 
 def to_status(error: errors.FlywheelError) -> status_pb2.Status:
-    """A google.rpc.Status with ErrorInfo, and RetryInfo where another try makes sense."""
-    details = [_pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata))]
+    """A google.rpc.Status with ErrorInfo, BadRequest where a field is wrong, RetryInfo where another try makes sense."""
+    message = _cut(error.message, MESSAGE_BYTES)
+    metadata = {key: _cut(value, METADATA_BYTES) for key, value in error.metadata.items()}
+    details = [_pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))]
+    if isinstance(error, errors.InvalidArgument) and "field" in metadata:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=metadata["field"], description=message)
+        details.append(_pack(error_details_pb2.BadRequest(field_violations=[violation])))
     if isinstance(error, errors.RetryableError):
         delay = Duration()
         delay.FromNanoseconds(int(error.retry_seconds * 1e9))
         details.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
-    return status_pb2.Status(code=CODES[type(error)].value[0], message=error.message, details=details)
+    return status_pb2.Status(code=CODES[type(error)].value[0], message=message, details=details)
 
 
 def abort(context: grpc.ServicerContext, error: errors.FlywheelError) -> None:
@@ -67,7 +78,13 @@ def from_rpc_error(error: grpc.RpcError) -> errors.FlywheelError:
     return kind(message, **metadata)
 
 
-def _pack(message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo) -> AnyMessage:
+def _pack(message: Message) -> AnyMessage:
     packed = AnyMessage()
     packed.Pack(message)
     return packed
+
+
+def _cut(text: str, most: int) -> str:
+    """At most so many bytes of UTF-8."""
+    encoded = text.encode(errors="replace")
+    return text if len(encoded) <= most else encoded[: most - 3].decode(errors="ignore") + "…"
