@@ -10,21 +10,27 @@ from services.inference.answering.classifying import Classifying
 from services.inference.answering.feedback import FeedbackForwarder
 from services.inference.answering.generating import Generating
 from services.inference.answering.holding import Models
+from services.inference.answering.shadowing import Shadows
 from services.inference.convert.feedback import feedback_sender
-from services.inference.deployments.deployment import DeploymentView
 from services.inference.deployments.following import Follower
+from services.inference.deployments.health import Health
 from services.inference.deployments.records import DeploymentRecords
 from services.inference.deployments.registry import Registry
+from services.inference.deployments.sharing import TrafficTable
 from services.inference.doors import inference, serving
 from services.inference.doors.inference import INFERENCE, InferenceDoor
 from services.inference.doors.serving import ServingDoor
 from services.inference.engine.compute import ComputeThread
 from services.inference.models.catalogue import Catalogue
-from services.inference.models.lineage import CHAMPION
-from services.inference.models.loader import TorchLoader
+from services.inference.models.loader import Loader, TorchLoader
+from services.inference.models.memory import memory_limit
 from services.inference.operating import Operating
 from shared.config import Settings
+from shared.errors import Unavailable
+from shared.modeling.devices import choose_device
 from shared.rpc.channel import open_channel
+from shared.rpc.limits import Limits
+from shared.rpc.security import Security
 from shared.rpc.server import Server
 from shared.storage.artifacts import Artifacts
 from shared.storage.database import Database
@@ -39,27 +45,36 @@ log = get_logger(__name__)
 class Application:
     """Everything that one inference process runs. `address` is where its gRPC server listens."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, loader: Loader | None = None) -> None:
+        """`loader` other than the one for torch is for measuring everything but the models."""
         self._grace = settings.grace_seconds
         self._stopping = threading.Event()
-        self._server = Server(settings.listen, threads=settings.max_waiting_requests + SPARE_THREADS)
+        security = Security.of(settings)
+        threads = settings.max_waiting_requests + SPARE_THREADS
+        self._server = Server(settings.listen, threads=threads, security=security, limits=Limits.of(settings))
         self.address = self._server.address
         self.name = f"{socket.gethostname()}:{self.address.rpartition(':')[2]}"
         self._compute = ComputeThread(settings.threads or max(1, (os.cpu_count() or 1) // 2))
-        self._registry = Registry(self._show_health)
+        self._registry = Registry(lambda seen: self._health.changed(seen))
+        self._health = Health(self._registry, INFERENCE, self._server.set_serving)
         self._records = DeploymentRecords(database, self.name)
         artifacts = Artifacts(settings.resolved_artifacts_url, settings.cache_folder, settings.artifacts_endpoint)
-        loader = TorchLoader(settings, artifacts, self._compute)
-        self._follower = Follower(database, Catalogue(database), self._registry, loader, self._records)
+        loader = loader or TorchLoader(settings, artifacts, self._compute)
+        limit = memory_limit(settings.memory_bytes, choose_device(settings.device))
+        self._follower = Follower(database, Catalogue(database), self._registry, loader, self._records, limit)
         self._answers = AnswerLog(database)
-        self._models = Models(self._registry, self._follower)
-        self._channel = open_channel(settings.ingestion_address or "127.0.0.1:1", field="FLYWHEEL_INGESTION_ADDRESS")
+        self._shadows = Shadows(self._registry)
+        self._models = Models(self._registry, self._follower, self._shadows)
+        self._traffic = TrafficTable(database)
+        ingestion = settings.ingestion_address or "127.0.0.1:1"
+        self._channel = open_channel(ingestion, field="FLYWHEEL_INGESTION_ADDRESS", security=security)
         self._open_doors()
 
     def start(self) -> None:
         """Answers calls and follows the aliases."""
         self._records.remove(stale=True)
         self._answers.start()
+        self._shadows.start()
         self._follower.start()
         self._server.start()
 
@@ -72,15 +87,15 @@ class Application:
 
     def stop(self) -> None:
         """Refuses new requests, lets running ones finish within the grace, and goes."""
-        self._models.refuse()
-        self._server.set_serving(False)
+        self._drain()
+        self._shadows.stop()
         left = self._registry.wait_idle(self._grace)
         log.info("drained", cut_short=left)
         self._follower.stop()
         self._server.stop(LAST_WORDS_SECONDS)
         self._registry.close()
         self._answers.stop()
-        self._records.remove()
+        self._forget()
         self._channel.close()
         self._compute.close()
 
@@ -89,12 +104,18 @@ class Application:
         generating = Generating(self._models, self._answers)
         feedback = FeedbackForwarder(self._answers, feedback_sender(self._channel))
         operating = Operating(
-            self._registry, self._models, generating, on_drain=lambda: self._server.set_serving(False)
+            self._registry, self._follower, self._models, self._traffic, generating, on_drain=self._health.drain
         )
         inference.register(self._server, InferenceDoor(classifying, generating, self._answers, feedback))
         serving.register(self._server, ServingDoor(operating, self.name))
 
-    def _show_health(self, seen: DeploymentView) -> None:
-        """Per model: SERVING while its champion answers."""
-        name = f"{INFERENCE}/{seen.key.model}"
-        self._server.set_serving(self._registry.serving(seen.key.model, CHAMPION) is not None, name)
+    def _drain(self) -> None:
+        self._models.refuse()
+        self._health.drain()
+
+    def _forget(self) -> None:
+        """Takes the rows of this server out; they grow stale by themselves where the database is away."""
+        try:
+            self._records.remove()
+        except Unavailable as error:
+            log.warning("the rows of this server stay for a minute", error=str(error))

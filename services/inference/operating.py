@@ -1,53 +1,95 @@
 """What operators do with this server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from services.inference.answering.generating import Generating
 from services.inference.answering.holding import Models
 from services.inference.answering.requests import ModelRef
 from services.inference.deployments.deployment import DeploymentView
+from services.inference.deployments.following import Follower
 from services.inference.deployments.registry import Registry
+from services.inference.deployments.sharing import TrafficTable
 from services.inference.engine.interface import Load
-from services.inference.models.lineage import Key
-from shared.errors import NotFound
+from services.inference.models.lineage import CHAMPION, Key
+from services.inference.models.traffic import Traffic, check_traffic
+from shared.errors import InvalidArgument, NotFound
 
 WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class ServerLoad:
+    """All versions together (the fullest cache and the oldest wait count), and each of them."""
+
+    total: Load
+    versions: Sequence[tuple[Key, Load]]
+    memory_bytes: int
+    memory_limit_bytes: int
 
 
 class Operating:
     """`on_drain` is told once this server takes no new requests."""
 
     def __init__(
-        self, registry: Registry, models: Models, generating: Generating, on_drain: Callable[[], None]
+        self,
+        registry: Registry,
+        follower: Follower,
+        models: Models,
+        table: TrafficTable,
+        generating: Generating,
+        on_drain: Callable[[], None],
     ) -> None:
         self._registry = registry
+        self._follower = follower
         self._models = models
+        self._table = table
         self._generating = generating
         self._on_drain = on_drain
 
     def deployments(self) -> list[DeploymentView]:
         return self._registry.views()
 
-    def load_model(self, ref: ModelRef, deadline: float) -> DeploymentView:
+    def load_model(self, ref: ModelRef, pinned: bool, deadline: float) -> DeploymentView:
         """Loads a version beside the others and waits until it answers."""
-        return self._seen(ref, self._registry.state(self._models.load(ref, deadline)))
+        key = self._models.load(ref, deadline)
+        self._registry.pin(key, pinned)
+        return self._seen(ref, self._registry.state(key))
 
     def unload_model(self, ref: ModelRef) -> DeploymentView:
-        """Raises FailedPrecondition while an alias points at the version, NotFound when it is not loaded."""
+        """Raises FailedPrecondition while an alias or traffic names the version, NotFound when it is not loaded."""
         key = self._models.key_of(ref)
         self._seen(ref, self._registry.state(key))
         return self._registry.unload(key)
 
-    def load(self) -> Load:
-        """All versions together; the fullest cache and the oldest wait count."""
-        found = [served.load() for _, served in self._registry.served()]
-        return Load(
-            running=sum(one.running for one in found),
-            waiting=sum(one.waiting for one in found),
-            waiting_tokens=sum(one.waiting_tokens for one in found),
-            cache_used=max((one.cache_used for one in found), default=0.0),
-            oldest_wait_seconds=max((one.oldest_wait_seconds for one in found), default=0.0),
+    def set_traffic(self, wanted: Traffic) -> tuple[Traffic, list[int]]:
+        """Shares a model's requests; returns what holds now, and the versions in it that do not answer here yet.
+
+        Raises NotFound for an unknown model, InvalidArgument for an unknown version or a share out of range.
+        """
+        self._check_model(wanted.model)
+        snapshot = self._follower.look()
+        champion = snapshot.aliases.get((wanted.model, CHAMPION)) if snapshot else None
+        check_traffic(wanted, self._follower.versions(wanted.model), champion.version if champion else None)
+        return self._with_absent(self._table.write(wanted))
+
+    def traffic(self, model: str) -> tuple[Traffic, list[int]]:
+        """How a model's requests are shared; also the versions that do not answer here. Raises NotFound."""
+        self._check_model(model)
+        snapshot = self._follower.look()
+        return self._with_absent(snapshot.traffic.get(model, Traffic(model)) if snapshot else Traffic(model))
+
+    def load(self) -> ServerLoad:
+        found = [(key, served.load()) for key, served in self._registry.served()]
+        loads = [one for _, one in found]
+        total = Load(
+            running=sum(one.running for one in loads),
+            waiting=sum(one.waiting for one in loads),
+            waiting_tokens=sum(one.waiting_tokens for one in loads),
+            cache_used=max((one.cache_used for one in loads), default=0.0),
+            oldest_wait_seconds=max((one.oldest_wait_seconds for one in loads), default=0.0),
         )
+        return ServerLoad(total, found, self._registry.memory_bytes(), self._follower.memory_limit)
 
     def abort(self, request_id: str) -> bool:
         return self._generating.abort(request_id)
@@ -71,6 +113,15 @@ class Operating:
             for key in shown.keys() - current.keys():
                 yield shown[key].gone()
             shown = dict(current)
+
+    def _check_model(self, model: str) -> None:
+        if not model:
+            raise InvalidArgument("model is empty", field="model")
+        self._models.check_known(model)
+
+    def _with_absent(self, traffic: Traffic) -> tuple[Traffic, list[int]]:
+        absent = [one for one in sorted(traffic.versions) if not self._registry.answers(Key(traffic.model, one))]
+        return traffic, absent
 
     def _seen(self, ref: ModelRef, found: DeploymentView | None) -> DeploymentView:
         if found is None:

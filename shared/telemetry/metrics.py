@@ -57,11 +57,11 @@ INFERENCE_MEMORY_BYTES = Gauge("flywheel_inference_memory_bytes", "Memory of the
 INFERENCE_EVICTIONS = Counter("flywheel_inference_evictions", "Versions unloaded to make room for others.", ["model"])
 INFERENCE_SHADOWS = Counter(
     "flywheel_inference_shadows",
-    "Copies to shadows by outcome: agreed, differed, failed, skipped.",
-    ["model", "outcome"],
+    "Copies to shadows by outcome: agreed, differed, answered (not comparable), failed, skipped.",
+    ["model", "version", "outcome"],
 )
 INFERENCE_SHADOW_SECONDS = Histogram(
-    "flywheel_inference_shadow_seconds", "A shadow's answer, from its start.", ["model"], buckets=INFERENCE_BUCKETS
+    "flywheel_inference_shadow_seconds", "A shadow's answer, from its start.", ["model", "version"], buckets=INFERENCE_BUCKETS
 )
 
 # Training

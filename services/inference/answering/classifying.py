@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from services.inference.answering.answers import AnswerLog, Times
 from services.inference.answering.holding import Models
@@ -46,7 +47,7 @@ class Classifying:
         with metered(METHOD) as meter:
             check_classify(texts, top_k, request_id)
             request_id = request_id or new_id("request")
-            with self._models.hold(model, Classifier, deadline) as (classifier, lineage):
+            with self._models.hold(model, Classifier, deadline, request_id) as (classifier, lineage):
                 meter.model = model.name
                 ticket = classifier.submit(texts, deadline)
                 if not on_gone(ticket.cancel):
@@ -59,6 +60,7 @@ class Classifying:
             metrics.INFERENCE_QUEUE_SECONDS.labels(model.name).observe(queue)
             output = {"labels": [result[0][0] for result in results]}
             self._answers.add(request_id, METHOD, {"texts": list(texts)}, output, lineage, times)
+            self._models.copy(model, request_id, Classifier, partial(_agrees, texts, output["labels"]))
             return ClassifyAnswer(request_id, results, lineage, times)
 
     def tokenize(self, model: ModelRef, texts: Sequence[str], deadline: float) -> list[tuple[list[int], list[str]]]:
@@ -70,6 +72,12 @@ class Classifying:
                 tokenizer = served.tokenizer
                 ids = [list(tokenizer(text, verbose=False)["input_ids"]) for text in texts]
                 return [(one, list(tokenizer.convert_ids_to_tokens(one))) for one in ids]
+
+
+def _agrees(texts: Sequence[str], labels: Sequence[str], shadow: Classifier, deadline: float) -> bool:
+    """Whether a shadow gives every text the same best label."""
+    rows = shadow.submit(texts, deadline).wait()
+    return [_best(row, shadow.labels, 1)[0][0] for row in rows] == list(labels)
 
 
 def _best(row: Sequence[float], labels: Sequence[str], top_k: int) -> Labels:

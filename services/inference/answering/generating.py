@@ -9,6 +9,7 @@ from services.inference.answering.classifying import OnGone
 from services.inference.answering.holding import Models
 from services.inference.answering.metering import Meter, metered
 from services.inference.answering.requests import GenerateRequest, Prompt, check_generate
+from services.inference.answering.shadowing import LOWEST
 from services.inference.engine import interface as engine
 from services.inference.kinds.generation import Generator
 from services.inference.models.lineage import Lineage
@@ -22,6 +23,8 @@ CODES = {
     engine.FinishReason.DEADLINE: DeadlineExceeded.reason,
     engine.FinishReason.ERROR: FlywheelError.reason,
 }
+
+COMPLETE = (engine.FinishReason.EOS, engine.FinishReason.STOP, engine.FinishReason.LENGTH)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Generating:
         with metered(METHOD) as meter:
             check_generate(request)
             request_id = request.request_id or new_id("request")
-            with self._models.hold(request.model, Generator, deadline) as (generator, lineage):
+            with self._models.hold(request.model, Generator, deadline, request_id) as (generator, lineage):
                 meter.model = request.model.name
                 prompt = request.prompt
                 tokens = generator.prompt(prompt.text, prompt.messages, prompt.token_ids)
@@ -76,6 +79,8 @@ class Generating:
                         finished = self._finish(meter, output)
                         asked = _as_messages(prompt)
                         self._answers.add(request_id, METHOD, asked, {"text": text}, lineage, finished.times)
+                        if output.reason in COMPLETE:
+                            self._models.copy(request.model, request_id, Generator, partial(_agrees, request, text))
                         yield finished
                 finally:
                     del self._running[request_id]
@@ -101,6 +106,16 @@ class Generating:
             first_token=timings.first_token_seconds,
         )
         return Finished(output.reason, usage, times)
+
+
+def _agrees(request: GenerateRequest, text: str, shadow: Generator, deadline: float) -> bool | None:
+    """Whether a shadow writes the same; None where the text was drawn at random."""
+    prompt = shadow.prompt(request.prompt.text, request.prompt.messages, request.prompt.token_ids)
+    copy = engine.GenerationRequest(
+        new_id("shadow"), prompt, request.sampling, request.stopping, deadline, priority=LOWEST
+    )
+    written = "".join(output.text for output in shadow.submit(copy) if isinstance(output, engine.Chunk))
+    return written == text if request.sampling.temperature == 0 else None
 
 
 def _as_messages(prompt: Prompt) -> dict[str, object]:

@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TypeVar
 
 from services.inference.answering.requests import ModelRef
+from services.inference.answering.shadowing import Compare, Shadows
 from services.inference.deployments.deployment import State
 from services.inference.deployments.following import Follower
 from services.inference.deployments.registry import Registry
@@ -14,74 +16,117 @@ from services.inference.kinds.base import Served
 from services.inference.kinds.classification import Classifier
 from services.inference.models.catalogue import Snapshot
 from services.inference.models.lineage import BASE, BASE_VERSION, CANDIDATE, CHAMPION, Key, Lineage
-from shared.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from shared.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
+from shared.storage.ids import new_id
 from shared.telemetry import metrics
 
 Kind = TypeVar("Kind", bound=Served)
 ALIASES = (CHAMPION, CANDIDATE, BASE)
+ATTEMPTS = 3  # a version may leave between being found and being held
 
 
 class Models:
     """Finds who answers. `refuse` makes it turn away all new requests."""
 
-    def __init__(self, registry: Registry, follower: Follower) -> None:
+    def __init__(self, registry: Registry, follower: Follower, shadows: Shadows) -> None:
         self._registry = registry
         self._follower = follower
+        self._shadows = shadows
         self._refusing = False
 
     def refuse(self) -> None:
         self._refusing = True
 
     @contextmanager
-    def hold(self, ref: ModelRef, kind: type[Kind], deadline: float) -> Iterator[tuple[Kind, Lineage]]:
-        """Keeps the version loaded while the block runs.
+    def hold(
+        self, ref: ModelRef, kind: type[Kind], deadline: float, request_id: str = ""
+    ) -> Iterator[tuple[Kind, Lineage]]:
+        """Keeps the version loaded while the block runs. The request id decides where shares of traffic go.
 
-        Raises NotFound, FailedPrecondition (no champion yet, wrong kind) or Unavailable (loading, draining).
+        Raises NotFound, FailedPrecondition (no champion yet, wrong kind), ResourceExhausted (no memory for it) or
+        Unavailable (loading, draining).
         """
-        with self.hold_any(ref, deadline, kind.kind) as (served, lineage):
+        with self.hold_any(ref, deadline, kind.kind, request_id) as (served, lineage):
             if not isinstance(served, kind):
                 raise _wrong_kind(ref.name, served.kind, kind.kind)
             yield served, lineage
 
     @contextmanager
-    def hold_any(self, ref: ModelRef, deadline: float, kind: str | None = None) -> Iterator[tuple[Served, Lineage]]:
+    def hold_any(
+        self, ref: ModelRef, deadline: float, kind: str | None = None, request_id: str = ""
+    ) -> Iterator[tuple[Served, Lineage]]:
         """As `hold`, whatever the kind; `kind` only saves the loading of one that will not do."""
-        key = self._ready(ref, kind, deadline)
         with ExitStack() as stack:
-            try:
-                held = stack.enter_context(self._registry.hold(lambda: self._now(ref, key)))
-            except Unavailable:
-                metrics.INFERENCE_SWAP_DROPPED.labels(ref.name).inc()
-                raise
-            yield held
+            yield self._enter(stack, ref, deadline, kind, request_id or new_id("request"))
+
+    def copy(self, ref: ModelRef, request_id: str, kind: type[Kind], compare: Compare) -> None:
+        """Gives a request that was answered to the shadows of its model; returns at once."""
+        if ref.alias == CHAMPION and not ref.version:
+            for key in self._registry.shadows(ref.name, request_id):
+                self._shadows.offer(key, kind, compare)
 
     def load(self, ref: ModelRef, deadline: float) -> Key:
         """Loads a version, if need be, and waits until it answers."""
-        return self._ready(ref, None, deadline)
+        return self._ready(ref, None, deadline, "")
 
-    def key_of(self, ref: ModelRef) -> Key:
-        """The version meant, held or not. Raises as `hold` does."""
+    def key_of(self, ref: ModelRef, request_id: str = "") -> Key:
+        """The version meant, held or not; with a request id, the one that a share of the traffic gives it to.
+
+        Raises as `hold` does.
+        """
         if ref.version:
             return Key(ref.name, ref.version)
         if ref.alias == BASE:
             return Key(ref.name, BASE_VERSION)
-        return self._registry.serving(ref.name, ref.alias) or self._explain(ref)
+        return self._serving(ref, request_id) or self._explain(ref)
 
-    def _now(self, ref: ModelRef, key: Key) -> Key:
+    def check_known(self, model: str) -> None:
+        """Raises NotFound, naming what there is, for a model that nobody declared."""
+        snapshot = self._snapshot()
+        if model not in snapshot.known:
+            raise self._unknown(snapshot, model)
+
+    def _enter(
+        self, stack: ExitStack, ref: ModelRef, deadline: float, kind: str | None, request_id: str
+    ) -> tuple[Served, Lineage]:
+        for attempt in range(1, ATTEMPTS + 1):
+            key = self._ready(ref, kind, deadline, request_id)
+            try:
+                return stack.enter_context(self._registry.hold(partial(self._now, ref, key, request_id)))
+            except Unavailable:
+                if attempt == ATTEMPTS:
+                    metrics.INFERENCE_SWAP_DROPPED.labels(ref.name).inc()
+                    raise
+        raise AssertionError
+
+    def _now(self, ref: ModelRef, key: Key, request_id: str) -> Key:
         """The alias may have moved since it was looked at; the newest wins."""
-        moved = None if ref.version else self._registry.serving(ref.name, ref.alias)
+        moved = None if ref.version else self._serving(ref, request_id)
         return moved or key
 
-    def _ready(self, ref: ModelRef, kind: str | None, deadline: float) -> Key:
+    def _serving(self, ref: ModelRef, request_id: str) -> Key | None:
+        return (
+            self._registry.route(ref.name, ref.alias, request_id)
+            if request_id
+            else self._registry.serving(ref.name, ref.alias)
+        )
+
+    def _ready(self, ref: ModelRef, kind: str | None, deadline: float, request_id: str) -> Key:
         if self._refusing:
             raise Unavailable("this server is shutting down; another one answers", retry_seconds=1.0)
         if not ref.name:
             raise InvalidArgument("model.name is empty", field="model.name")
         if ref.version < 0:
             raise InvalidArgument(f"model.version is {ref.version}; versions begin at 1", field="model.version")
-        key = self.key_of(ref)
-        held = self._registry.state(key)
-        if held is None or held.state not in (State.READY, State.WARM):
+        key = self.key_of(ref, request_id)
+        if not self._registry.answers(key):
             self._load(ref, key, kind, deadline)
         return key
 
@@ -101,12 +146,16 @@ class Models:
         except FutureTimeout:
             raise DeadlineExceeded(f"the deadline passed while {key} was being loaded") from None
         held = self._registry.state(key)
+        if held is not None and held.exhausted:
+            raise ResourceExhausted(held.error, retry_seconds=5.0)
         if held is not None and held.state is State.FAILED:
             raise Unavailable(f"{key} could not be loaded: {held.error}", retry_seconds=5.0)
 
     def _explain(self, ref: ModelRef) -> Key:
         """Raises why an alias answers nothing."""
         snapshot = self._snapshot()
+        if (ref.name, ref.alias) not in snapshot.aliases:  # it may have been moved there a moment ago
+            snapshot = self._follower.look() or snapshot
         if ref.name not in snapshot.known:
             raise self._unknown(snapshot, ref.name)
         if ref.alias not in ALIASES:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from services.inference.kinds.base import Served
 from services.inference.models.lineage import Key, Lineage, VersionRecord
+from services.inference.models.traffic import Traffic
 
 
 class State(StrEnum):
@@ -38,6 +39,12 @@ class Deployment:
     last_used: float = field(default_factory=time.monotonic)
     on_demand: bool = False
     """Asked for by a request or an operator, not by an alias."""
+    pinned: bool = False
+    """An operator wants it kept whatever else needs the memory."""
+    healthy: bool = True
+    """False while its engine is being restarted."""
+    exhausted: bool = False
+    """It failed for want of memory."""
 
     @property
     def key(self) -> Key:
@@ -46,6 +53,10 @@ class Deployment:
     @property
     def answers(self) -> bool:
         return self.state in (State.READY, State.WARM)
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.served.memory_bytes if self.served is not None else 0
 
 
 @dataclass(frozen=True)
@@ -59,13 +70,26 @@ class DeploymentView:
     swap_seconds: float | None
     ready_at: datetime | None
     lineage: Lineage
+    pinned: bool = False
+    healthy: bool = True
+    exhausted: bool = False
+    share: float = 0.0
+    """Of the champion's requests; 0 while it does not answer."""
+    shadow_share: float = 0.0
+    memory_bytes: int = field(default=0, compare=False)
+    in_flight: int = field(default=0, compare=False)
+
+    @property
+    def answers(self) -> bool:
+        return self.state in (State.READY, State.WARM)
 
     def gone(self) -> "DeploymentView":
         """The same, unloaded."""
         return replace(self, state=State.UNLOADED, aliases=())
 
 
-def view(deployment: Deployment) -> DeploymentView:
+def view(deployment: Deployment, traffic: Traffic | None = None) -> DeploymentView:
+    version = deployment.key.version
     return DeploymentView(
         key=deployment.key,
         aliases=tuple(sorted(deployment.aliases)),
@@ -74,4 +98,11 @@ def view(deployment: Deployment) -> DeploymentView:
         swap_seconds=deployment.swap_seconds,
         ready_at=deployment.ready_at,
         lineage=deployment.lineage,
+        pinned=deployment.pinned,
+        healthy=deployment.healthy,
+        exhausted=deployment.exhausted,
+        share=traffic.share_of(version) if traffic and deployment.answers else 0.0,
+        shadow_share=traffic.shadow_share_of(version) if traffic and deployment.answers else 0.0,
+        memory_bytes=deployment.memory_bytes,
+        in_flight=deployment.in_flight,
     )

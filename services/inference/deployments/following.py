@@ -1,10 +1,11 @@
-"""Follows the aliases: loads what they point at beside what serves, then switches new requests over.
+"""Follows aliases and traffic: loads what they name beside what serves, then switches new requests over.
 
 One thread decides and switches; another one loads. So a rollback to a version that is still warm does not
 wait behind a load.
 """
 
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -12,17 +13,19 @@ from services.inference.deployments.deployment import State
 from services.inference.deployments.gauges import report_load, show_champion
 from services.inference.deployments.records import DeploymentRecords
 from services.inference.deployments.registry import Registry
+from services.inference.deployments.sharing import TrafficTable
 from services.inference.models.catalogue import Catalogue, PointedAt, Snapshot
 from services.inference.models.lineage import CHAMPION, Key
 from services.inference.models.loader import Loader
-from shared.errors import FlywheelError
+from shared.errors import FlywheelError, NotFound, ResourceExhausted, Unavailable
 from shared.storage.database import Database, clock
 from shared.telemetry import metrics
 from shared.telemetry.logs import get_logger
 
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 2.0
-KEEP_ON_DEMAND = 2
+LOOK_SECONDS = 0.02
+DRAIN_SECONDS = 60.0  # that a load waits for the requests of a version that gives way
 
 log = get_logger(__name__)
 
@@ -37,13 +40,22 @@ class Follower:
         registry: Registry,
         loader: Loader,
         records: DeploymentRecords,
+        memory_limit: int,
     ) -> None:
+        """`memory_limit` is what the loaded versions may take together, in bytes."""
+        self.memory_limit = memory_limit
         self.snapshot: Snapshot | None = None
         self._database = database
         self._catalogue = catalogue
         self._registry = registry
         self._loader = loader
         self._records = records
+        self._table = TrafficTable(database)
+        self._trouble = ""
+        self._missing: set[Key] = set()
+        self._looking = threading.Lock()
+        self._looked: Snapshot | None = None
+        self._looked_at = 0.0
         self._started_at: datetime | None = None
         self._loading: dict[Key, Future[None]] = {}
         self._lock = threading.Lock()
@@ -79,7 +91,7 @@ class Follower:
             self._pool.submit(self._load, key, done)
             return done
 
-    def follow(self) -> None:
+    def follow(self) -> Snapshot:
         """One look at the database and what follows from it."""
         snapshot = self._catalogue.snapshot()
         for (model, alias), target in snapshot.aliases.items():
@@ -87,15 +99,35 @@ class Follower:
         for model, alias in self._registry.pointed_at():
             if (model, alias) not in snapshot.aliases:
                 self._registry.release_alias(model, alias)
-        targets = {Key(model, target.version) for (model, _), target in snapshot.aliases.items()}
-        for key in self._registry.superfluous(targets, KEEP_ON_DEMAND):
-            self._registry.free(key)
         self.snapshot = snapshot
+        self._follow_traffic(snapshot)
+        for key in self._registry.superfluous(snapshot.targets):
+            self._registry.free(key)
+        return snapshot
+
+    def look(self) -> Snapshot | None:
+        """What the database says now, or a moment ago when it is asked often; when it does not answer, what it
+        said last. None before the first answer."""
+        with self._looking:
+            now = time.monotonic()
+            if now - self._looked_at < LOOK_SECONDS:
+                return self._looked
+            try:
+                self._looked = self._catalogue.snapshot()
+            except Unavailable:
+                self._looked = self.snapshot
+            self._looked_at = time.monotonic()
+            return self._looked
+
+    def versions(self, model: str) -> set[int]:
+        """The versions that a model has."""
+        return self._catalogue.versions(model)
 
     def _run(self) -> None:
         written = -1
         idle = 0.0
         while not self._stopping.is_set():
+            self._registry.check_health()
             try:
                 self.follow()
                 revision = self._registry.wait_for_change(-1, 0)
@@ -105,8 +137,9 @@ class Follower:
                 elif idle >= BEAT_SECONDS:
                     self._records.beat()
                     idle = 0.0
+                self._note("")
             except FlywheelError as error:
-                log.warning("following the aliases failed", error=str(error))
+                self._note(str(error))
             except Exception:
                 log.exception("following the aliases failed")
             report_load(self._registry.served())
@@ -114,15 +147,42 @@ class Follower:
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
 
+    def _note(self, trouble: str) -> None:
+        """Says once what goes wrong, however long it does, and when it is over."""
+        if trouble and trouble != self._trouble:
+            log.warning("following the aliases failed", error=trouble)
+        elif self._trouble and not trouble:
+            log.info("following the aliases again")
+        self._trouble = trouble
+
+    def _follow_traffic(self, snapshot: Snapshot) -> None:
+        for model, traffic in snapshot.traffic.items():
+            champion = snapshot.aliases.get((model, CHAMPION))
+            if champion is not None and champion.version in traffic.versions:
+                self._table.promoted(model, champion.version)
+            for version in sorted(traffic.versions):
+                if not self._registry.answers(Key(model, version)):
+                    self._load_wanted(Key(model, version))
+        self._registry.share(snapshot.traffic)
+
     def _follow_alias(self, key: Key, alias: str, target: PointedAt) -> None:
         before = self._registry.serving(key.model, alias)
         if before == key:
             return
         held = self._registry.state(key)
-        if held is not None and held.state in (State.READY, State.WARM):
+        if held is not None and held.answers:
             self._switch(key, alias, target, before)
-        elif held is None or held.state is State.FAILED:
+        elif held is None or held.state is not State.LOADING:
+            self._load_wanted(key)
+
+    def _load_wanted(self, key: Key) -> None:
+        """Begins to load what an alias or traffic names; one that is gone must not stop what follows the others."""
+        try:
             self.ensure(key, on_demand=False)
+        except NotFound as error:
+            if key not in self._missing:
+                log.warning("a version that is wanted does not exist", error=str(error))
+            self._missing.add(key)
 
     def _switch(self, key: Key, alias: str, target: PointedAt, before: Key | None) -> None:
         with self._database.read() as session:
@@ -138,15 +198,30 @@ class Follower:
 
     def _load(self, key: Key, done: "Future[None]") -> None:
         try:
-            record = self._catalogue.record(key)
-            served, lineage = self._loader.load(record)
-            self._registry.loaded(key, served, lineage, datetime.now(UTC))
+            self._load_beside(key)
             log.info("version loaded", model=key.model, version=key.version)
         except Exception as error:
-            self._registry.failed(key, str(error) or type(error).__name__)
+            self._registry.failed(key, str(error) or type(error).__name__, isinstance(error, ResourceExhausted))
             log.warning("version could not be loaded", model=key.model, version=key.version, error=str(error))
         finally:
             with self._lock:
                 del self._loading[key]
             done.set_result(None)
             self._wake.set()
+
+    def _load_beside(self, key: Key) -> None:
+        record = self._catalogue.record(key)
+        self._make_room(key, self._loader.memory_needed(record))
+        served, lineage = self._loader.load(record)
+        try:
+            self._make_room(key, served.memory_bytes)  # what was needed was an estimate, this is what it takes
+        except ResourceExhausted:
+            served.close()
+            raise
+        self._registry.loaded(key, served, lineage, datetime.now(UTC))
+
+    def _make_room(self, key: Key, need: int) -> None:
+        targets = self.snapshot.targets if self.snapshot else frozenset[Key]()
+        for gone in self._registry.make_room(key, need, self.memory_limit, targets, DRAIN_SECONDS):
+            metrics.INFERENCE_EVICTIONS.labels(gone.model).inc()
+            log.info("version gave way", model=gone.model, version=gone.version, to=str(key))

@@ -12,8 +12,12 @@ from shared.telemetry import metrics
 def report_load(served: Iterable[tuple[Key, Served]]) -> None:
     """Sets the gauges; versions of one model are added up, the fullest cache counts."""
     loads: dict[str, list[Load]] = defaultdict(list)
+    memory: dict[str, int] = defaultdict(int)
     for key, one in served:
         loads[key.model].append(one.load())
+        memory[key.model] += one.memory_bytes
+    for model, count in memory.items():
+        metrics.INFERENCE_MEMORY_BYTES.labels(model).set(count)
     for model, found in loads.items():
         metrics.INFERENCE_RUNNING_REQUESTS.labels(model).set(sum(load.running for load in found))
         metrics.INFERENCE_WAITING_REQUESTS.labels(model).set(sum(load.waiting for load in found))

@@ -33,11 +33,18 @@ class ServingDoor(ServingServicer):
         return pb.ListDeploymentsResponse(deployments=found)
 
     def LoadModel(self, request: pb.LoadModelRequest, context: grpc.ServicerContext) -> pb.Deployment:
-        model = model_ref(request.model)
-        return serving.deployment(self._operating.load_model(model, deadline(context, LOAD_SECONDS)), self._server)
+        until = deadline(context, LOAD_SECONDS)
+        loaded = self._operating.load_model(model_ref(request.model), request.pinned, until)
+        return serving.deployment(loaded, self._server)
 
     def UnloadModel(self, request: pb.UnloadModelRequest, context: grpc.ServicerContext) -> pb.Deployment:
         return serving.deployment(self._operating.unload_model(model_ref(request.model)), self._server)
+
+    def SetTraffic(self, request: pb.SetTrafficRequest, context: grpc.ServicerContext) -> pb.Traffic:
+        return serving.traffic(*self._operating.set_traffic(serving.traffic_wanted(request)))
+
+    def GetTraffic(self, request: pb.GetTrafficRequest, context: grpc.ServicerContext) -> pb.Traffic:
+        return serving.traffic(*self._operating.traffic(request.model))
 
     def GetLoad(self, request: pb.GetLoadRequest, context: grpc.ServicerContext) -> pb.Load:
         return serving.load(self._operating.load())

@@ -1,16 +1,20 @@
-"""What the database says: pipelines, aliases, versions."""
+"""What the database says: pipelines, aliases, versions, traffic."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from services.inference.models.lineage import BASE_VERSION, Key, Lineage, VersionRecord
+from services.inference.models.traffic import Share, Traffic
 from shared.errors import NotFound
+from shared.storage import tables
 from shared.storage.database import Database, clock
 from shared.storage.repositories import models
-from shared.storage.tables import Alias, AliasMove, Pipeline
+from shared.storage.tables import Alias, AliasMove, ModelVersion, Pipeline
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,18 @@ class PointedAt:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Aliases as (model, alias) -> version; kind of every declared pipeline."""
+    """Aliases as (model, alias) -> version; kind of every declared pipeline; traffic by model."""
 
     aliases: Mapping[tuple[str, str], PointedAt]
     kinds: Mapping[str, str]
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
+
+    @cached_property
+    def targets(self) -> frozenset[Key]:
+        """Versions that aliases and traffic name."""
+        pointed_at = (Key(model, target.version) for (model, _), target in self.aliases.items())
+        sharing = (Key(one.model, version) for one in self.traffic.values() for version in one.versions)
+        return frozenset((*pointed_at, *sharing))
 
     @property
     def known(self) -> list[str]:
@@ -47,7 +59,12 @@ class Catalogue:
             }
             declared = select(Pipeline.name, Pipeline.spec).where(Pipeline.deleted_at.is_(None))
             kinds = {name: str(spec["kind"]) for name, spec in session.execute(declared)}
-        return Snapshot(aliases, kinds)
+            return Snapshot(aliases, kinds, _traffic(session))
+
+    def versions(self, model: str) -> set[int]:
+        """The versions that a model has."""
+        with self._database.read() as session:
+            return set(session.scalars(select(ModelVersion.version).where(ModelVersion.model == model)))
 
     def record(self, key: Key) -> VersionRecord:
         """Raises NotFound for a model or version that does not exist."""
@@ -76,3 +93,14 @@ class Catalogue:
             key = Key(model, BASE_VERSION)
             base = models.pinned_base(session, row.spec["base"], clock(session))
             return VersionRecord(key, row.spec["kind"], base, lineage=Lineage(model, BASE_VERSION))
+
+
+def _traffic(session: Session) -> dict[str, Traffic]:
+    return {
+        row.model: Traffic(row.model, _shares(row.shares), _shares(row.shadows), row.set_at)
+        for row in session.scalars(select(tables.Traffic))
+    }
+
+
+def _shares(pairs: list[list[float]]) -> tuple[Share, ...]:
+    return tuple(Share(int(version), share) for version, share in pairs)

@@ -124,6 +124,10 @@ class Platform:
         found = self.deployments().get((model, version))
         return found is not None and bool(found.aliases)
 
+    def deployment(self, model: str, version: int) -> serving_pb2.Deployment:
+        """An empty message when it is not held."""
+        return self.deployments().get((model, version), serving_pb2.Deployment())
+
     def deployments(self) -> dict[tuple[str, int], serving_pb2.Deployment]:
         found = self.serving.ListDeployments(serving_pb2.ListDeploymentsRequest(), timeout=5).deployments
         return {(one.model, one.version): one for one in found}

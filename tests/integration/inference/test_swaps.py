@@ -162,15 +162,6 @@ def test_a_candidate_answers_beside_the_champion_and_leaves_when_its_alias_goes(
     eventually(lambda: ("mood", 2) not in platform.deployments())
 
 
-def test_versions_asked_for_are_loaded_on_demand_and_the_least_used_leave(platform: Platform) -> None:
-    start_with(platform, versions=5)
-    for version in (2, 3, 4, 5):
-        model = common_pb2.ModelRef(name="mood", version=version)
-        answer = platform.inference.Classify(pb.ClassifyRequest(model=model, texts=["a"]), timeout=20)
-        assert answer.lineage.version == version
-    eventually(lambda: sorted(platform.deployments()) == [("mood", 1), ("mood", 4), ("mood", 5)])
-
-
 def test_an_operator_loads_and_unloads_a_version(platform: Platform) -> None:
     start_with(platform, versions=2)
     model = common_pb2.ModelRef(name="mood", version=2)

@@ -1,43 +1,15 @@
 """Who answers, who stays warm and who may go."""
 
 import threading
-from datetime import UTC, datetime
 
 import pytest
 
 from services.inference.deployments.deployment import DeploymentView, State
 from services.inference.deployments.registry import Registry
-from services.inference.engine.interface import Load
-from services.inference.models.lineage import Key, Lineage, VersionRecord
+from services.inference.models.lineage import Key, VersionRecord
 from shared.errors import FailedPrecondition, Unavailable
 from tests.support.wait import eventually
-
-
-class FakeServed:
-    """Closes when told to, and remembers it."""
-
-    kind = "classification"
-    engine_name = "fake"
-    tokenizer = None
-    memory_bytes = 0
-
-    def __init__(self) -> None:
-        self.closed = False
-
-    def probe(self) -> None: ...
-
-    def load(self) -> Load:
-        return Load()
-
-    def close(self, grace_seconds: float = 0.0) -> None:
-        self.closed = True
-
-
-def held(registry: Registry, version: int, on_demand: bool = False) -> tuple[Key, FakeServed]:
-    key, served = Key("mood", version), FakeServed()
-    assert registry.start_loading(VersionRecord(key, "classification", "base"), on_demand)
-    registry.loaded(key, served, Lineage("mood", version), datetime.now(UTC))  # type: ignore[arg-type]
-    return key, served
+from tests.unit.inference.deployments.fakes import held
 
 
 def state(registry: Registry, key: Key) -> State | None:
@@ -52,14 +24,14 @@ def test_the_champion_before_stays_warm_and_the_one_before_that_may_go() -> None
         registry.switch(key, "champion", None)
     assert registry.serving("mood", "champion") == keys[2]
     assert [state(registry, key) for key in keys] == [State.WARM, State.WARM, State.READY]
-    assert registry.superfluous(set(), keep_on_demand=2) == [keys[0]]
+    assert registry.superfluous(set()) == [keys[0]]
 
 
 def test_a_version_that_an_alias_is_about_to_point_at_stays() -> None:
     registry = Registry()
     key, _ = held(registry, 1)
-    assert registry.superfluous({key}, keep_on_demand=0) == []
-    assert registry.superfluous(set(), keep_on_demand=0) == [key]
+    assert registry.superfluous({key}) == []
+    assert registry.superfluous(set()) == [key]
 
 
 def test_a_held_version_is_closed_only_when_its_requests_are_done() -> None:
@@ -76,12 +48,14 @@ def test_a_held_version_is_closed_only_when_its_requests_are_done() -> None:
     assert registry.state(key) is None
 
 
-def test_of_the_versions_on_demand_the_least_used_go() -> None:
+def test_versions_on_demand_stay_until_their_memory_is_needed() -> None:
     registry = Registry()
     keys = [held(registry, version, on_demand=True)[0] for version in (1, 2, 3)]
     with registry.hold(lambda: keys[0]):
         pass
-    assert registry.superfluous(set(), keep_on_demand=2) == [keys[1]]
+    assert registry.superfluous(set()) == []
+    assert registry.make_room(Key("mood", 4), need=100, limit=300, targets=set(), seconds=0) == [keys[1]]
+    assert [one.key for one in registry.views()] == [keys[0], keys[2]]
 
 
 def test_a_failed_load_is_tried_again_only_after_a_while() -> None:
