@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from services.control import audit
 from shared.errors import FailedPrecondition, InvalidArgument
-from shared.pipelines.bases import base_exists
+from shared.pipelines.bases import MODEL_REFERENCE, base_exists
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.database import clock
 from shared.storage.repositories import datasets, jobs, pipelines
@@ -15,11 +15,10 @@ from shared.storage.tables import Batch, Job, Pipeline
 def apply(session: Session, wanted: PipelineSpec, *, dry_run: bool = False) -> tuple[Pipeline, bool]:
     """Declares or changes a pipeline. Returns it, and whether anything changed, or would.
 
-    Raises InvalidArgument for a base model that is nowhere, FailedPrecondition for a change that the data forbids.
+    Raises InvalidArgument for a base model that is nowhere or is none, FailedPrecondition for a change that the data
+    forbids.
     """
-    missing = base_exists(wanted.base)
-    if missing is not None:
-        raise InvalidArgument(f"base: {missing}", field="base")
+    _check_base(session, wanted)
     found = pipelines.lock(session, wanted.name)
     if found is not None and _has_data(session, wanted.name):
         _check_change(session, PipelineSpec.model_validate(found.spec), wanted)
@@ -48,6 +47,25 @@ def cancel_jobs(session: Session, name: str) -> None:
     going = select(Job.id).where(Job.pipeline == name, Job.state.in_((*jobs.ACTIVE, "paused")))
     for id in session.scalars(going).all():
         jobs.want(session, id, "cancel")
+
+
+def _check_base(session: Session, wanted: PipelineSpec) -> None:
+    missing = base_exists(wanted.base)
+    if missing is not None:
+        raise InvalidArgument(f"base: {missing}", field="base")
+    reference = MODEL_REFERENCE.fullmatch(wanted.base)
+    if reference is None:
+        return
+    source = session.get(Pipeline, reference["model"])
+    if source is None or source.deleted_at is not None:
+        raise InvalidArgument(f"base: there is no pipeline {reference['model']!r}", field="base")
+    method = PipelineSpec.model_validate(source.spec).method.name
+    if method != "full":
+        raise InvalidArgument(
+            f"base: versions of {source.name!r} are adapters ({method}), not whole models; "
+            f"name its own base {source.spec['base']!r}, or train {source.name!r} with method full",
+            field="base",
+        )
 
 
 def _preview(session: Session, found: Pipeline | None, wanted: PipelineSpec) -> tuple[Pipeline, bool]:

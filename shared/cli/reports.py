@@ -77,8 +77,8 @@ def show_report(report: "Report") -> None:
     console().print(table(("metric", f"v{report.version}#", *others), rows))
     console().print()
     for reason in report.reasons:
-        mark = "[green]✓[/]" if reason.passed else "[red]✗[/]"
-        console().print(f"{mark} {reason.code}: {reason.message}")
+        said = f"[green]✓[/] {reason.message}" if reason.passed else f"[red]✗[/] {reason.code}: {reason.message}"
+        console().print(said)
 
 
 def show_lineage(graph: "LineageGraph") -> None:

