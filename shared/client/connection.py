@@ -10,6 +10,7 @@ import grpc
 
 from shared.errors import Unavailable
 from shared.rpc.channel import open_channel
+from shared.rpc.handshakes import cause
 from shared.rpc.security import OPEN, Security
 from shared.rpc.status import from_rpc_error
 
@@ -78,8 +79,11 @@ class Connection:
         except grpc.RpcError as error:
             ours = from_rpc_error(error)
             if isinstance(ours, Unavailable) and not ours.metadata and _is_connection(ours.message):
+                why = cause(ours.message)
                 raise Unavailable(
-                    f"{self.service} at {self.address} can't be reached", ours.retry_seconds, address=self.address
+                    f"{self.service} at {self.address} can't be reached{f': {why}' if why else ''}",
+                    ours.retry_seconds,
+                    address=self.address,
                 ) from None
             raise ours from None
 
