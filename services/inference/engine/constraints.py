@@ -4,8 +4,32 @@ The work is llguidance's (Rust): an Earley parser over derivatives of regular ex
 state, the bit mask of tokens that may come next, in about 50 microseconds.
 """
 
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
+from functools import lru_cache
+
+import numpy as np
 import torch
-from llguidance import LLMatcher
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from services.inference.engine.grammars import field_of, grammar_of
+from services.inference.engine.interface import Constraint
+from shared.errors import InvalidArgument, Unsupported
+
+COMPILE_SECONDS = 5.0
+KEPT_GRAMMARS = 64
+LONGEST_ERROR = 500  # characters; it repeats parts of the grammar
+LIMITS = {
+    "initial_lexer_fuel": 1_000_000,  # 20 ms
+    "step_lexer_fuel": 100_000,  # 7 ms
+    "step_max_items": 50_000,  # 2.5 ms
+    "max_lexer_states": 20_000,  # 40 MB, shared by all answers under one grammar
+    "max_grammar_size": 200_000,
+}
 
 
 class ConstraintState:
@@ -17,7 +41,12 @@ class ConstraintState:
     @property
     def complete(self) -> bool:
         """Nothing but the end may follow: the answer is whole."""
-        return bool(self._matcher.is_stopped())
+        return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
+
+    @property
+    def error(self) -> str:
+        """Why no next token can be told (the grammar became too complex), else empty."""
+        return _why(self._matcher)
 
     def fork(self) -> "ConstraintState":
         """The same place, for another answer."""
@@ -25,10 +54,101 @@ class ConstraintState:
 
     def advance(self, token: int) -> None:
         """The answer goes on with a token that the mask allowed."""
-        taken = self._matcher.consume_token(token)
-        assert taken, self._matcher.get_error()
+        self._matcher.consume_token(token)
 
-    def fill_mask(self, row: torch.Tensor) -> None:
-        """Write the allowed tokens into int32 words on the CPU, bit i of word w for token 32 w + i."""
-        assert row.is_contiguous()
-        self._matcher.unsafe_compute_mask_ptr(row.data_ptr(), row.numel() * row.element_size())
+    def fill_mask(self, words: torch.Tensor) -> bool:
+        """Write the allowed tokens into int32 words on the CPU, bit i of word w for token 32 w + i; False on error."""
+        assert words.is_contiguous()
+        self._matcher.unsafe_compute_mask_ptr(words.data_ptr(), words.numel() * words.element_size())
+        return not self._matcher.is_error()
+
+
+class Grammars:
+    """Compiled constraints over one vocabulary, kept for requests to come. May be called from any thread.
+
+    `vocabulary` is the width of the model's logits. The token trie takes a second or two to build; that happens with
+    the first constraint, once for all engines of the process with the same tokenizer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, eos: frozenset[int], vocabulary: int) -> None:
+        self._tokenizer = tokenizer
+        self._eos = tuple(sorted(eos))
+        self._vocabulary = max(vocabulary, len(tokenizer))
+        self._trie: LLTokenizer | None = None
+        self._lock = threading.Lock()
+        self._compiled: OrderedDict[Constraint, Future[LLMatcher]] = OrderedDict()
+        self._compilers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar")
+
+    def start(self, constraint: Constraint) -> ConstraintState:
+        """The start of an answer under this constraint.
+
+        Raises `InvalidArgument` naming the field for what is malformed, unsatisfiable or too complex, `Unsupported`
+        where the tokenizer is not a fast one.
+        """
+        compiled = self._compile(constraint)
+        field = field_of(constraint)
+        try:
+            matcher = compiled.result(timeout=COMPILE_SECONDS)
+        except TimeoutError:
+            raise InvalidArgument(
+                f"{field} was not compiled within {COMPILE_SECONDS:g} s; make it simpler", field=field
+            ) from None
+        if matcher.is_error():
+            raise InvalidArgument(f"{field} can't be followed: {_why(matcher)}", field=field)
+        return ConstraintState(matcher.deep_copy())
+
+    def forget(self, constraint: Constraint) -> None:
+        """Compile it anew next time; its answers share states of its lexer, and those are bounded."""
+        with self._lock:
+            self._compiled.pop(constraint, None)
+
+    def _compile(self, constraint: Constraint) -> "Future[LLMatcher]":
+        grammar = grammar_of(constraint)
+        with self._lock:
+            compiled = self._compiled.get(constraint)
+            if compiled is None:
+                if self._trie is None:
+                    self._trie = _trie(_serialised(self._tokenizer), self._vocabulary, self._eos)
+                compiled = self._compilers.submit(_matcher, self._trie, grammar)
+                self._compiled[constraint] = compiled
+                while len(self._compiled) > KEPT_GRAMMARS:
+                    self._compiled.popitem(last=False)
+            self._compiled.move_to_end(constraint)
+        return compiled
+
+
+def allowed(states: Sequence[ConstraintState], vocabulary: int) -> torch.Tensor:
+    """Booleans (states, vocabulary) on the CPU: tokens that may come next; none for a state in error."""
+    words = torch.zeros(len(states), -(-vocabulary // 32), dtype=torch.int32)
+    for row, state in zip(words, states, strict=True):
+        if not state.fill_mask(row):
+            row.zero_()
+    bits = np.unpackbits(words.numpy().view(np.uint8), axis=1, count=vocabulary, bitorder="little")
+    return torch.from_numpy(bits.view(np.bool_))
+
+
+def _matcher(trie: LLTokenizer, grammar: str) -> LLMatcher:
+    """Computing the first mask finds grammars that nothing can follow."""
+    matcher = LLMatcher(trie, grammar, log_level=0, limits=LLParserLimits(verbose_errors=False, **LIMITS))
+    if not matcher.is_error():
+        matcher.compute_bitmask()
+    return matcher
+
+
+def _why(matcher: LLMatcher) -> str:
+    text = str(matcher.get_error()).partition("\n<")[0][:LONGEST_ERROR]
+    return "nothing satisfies it" if text.startswith("NoExtension") else text
+
+
+@lru_cache(maxsize=8)
+def _trie(serialised: str, vocabulary: int, eos: tuple[int, ...]) -> LLTokenizer:
+    return LLTokenizer(serialised, n_vocab=vocabulary, eos_token=list(eos))
+
+
+def _serialised(tokenizer: PreTrainedTokenizerBase) -> str:
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise Unsupported("constraints need a fast tokenizer; this model has a slow one")
+    plain = copy(tokenizer.backend_tokenizer)
+    plain.no_padding()
+    plain.no_truncation()
+    return str(plain.to_str())
