@@ -35,6 +35,8 @@ class PagedCache:
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.on_evict: Callable[[int], None] = lambda page: None
+        self._users = [0] * pages
+        self._tainted: set[int] = set()
         self.reset()
 
     @property
@@ -53,12 +55,13 @@ class PagedCache:
         return len(self._idle)
 
     def reset(self) -> None:
-        """Forget every user. Contents stay: they are finite, and masked until written again."""
+        """Forget every user and what is kept, and zero what was in use."""
+        for page in {*self._tainted, *(page for page in range(self.pages) if self._users[page])}:
+            self._clear(page)
         self._free = list(range(self.pages - 1, -1, -1))
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._users = [0] * self.pages
         self._keep: set[int] = set()
-        self._tainted: set[int] = set()
 
     def allocate(self) -> int:
         """A page for one user. What it held is lost to the prefix index when memory is short (least recently used)."""
@@ -103,6 +106,7 @@ class PagedCache:
         self._tainted.add(page)
 
     def copy(self, source: int, target: int) -> None:
+        """The contents of one page into another, of all layers."""
         for tensor in (*self.keys, *self.values):
             tensor[target] = tensor[source]
 

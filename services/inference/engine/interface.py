@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from shared.errors import FlywheelError
+
 
 class FinishReason(StrEnum):
     """Why a stream ended. A deadline is never `LENGTH`."""
@@ -162,37 +164,55 @@ class Load:
 
 
 class Stream:
-    """The outputs of one request, written by the engine's thread and read by one reader."""
+    """The outputs of one request, written by the engine's thread and read by one reader.
+
+    A reader that does not read blocks nobody: what waits for it is at most a chunk a token, so `max_tokens` times
+    `n` small ones.
+    """
 
     def __init__(self, request_id: str, queue_position: int) -> None:
         self.request_id = request_id
         self.queue_position = queue_position
-        self._outputs: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        self._outputs: queue.SimpleQueue[Output | FlywheelError] = queue.SimpleQueue()
 
     def put(self, output: Output) -> None:
         self._outputs.put(output)
 
+    def fail(self, error: FlywheelError) -> None:
+        """End the stream with an error that the reader's iteration raises."""
+        self._outputs.put(error)
+
     def __iter__(self) -> Iterator[Output]:
-        """Chunks, then one `Finished`. Chunks that piled up while the reader was busy come joined."""
+        """Chunks, then one `Finished`. Chunks of an answer that piled up while the reader was busy come joined."""
         while True:
-            output = self._outputs.get()
-            if isinstance(output, Chunk):
-                text, token_ids, output = self._join(output)
-                yield Chunk(text, token_ids)
-            if isinstance(output, Finished):
-                yield output
+            waiting = [self._outputs.get()]
+            while not self._outputs.empty():
+                waiting.append(self._outputs.get())
+            last = waiting[-1]
+            yield from _joined([output for output in waiting if isinstance(output, Chunk)])
+            if isinstance(last, FlywheelError):
+                raise last
+            if isinstance(last, Finished):
+                yield last
                 return
 
-    def _join(self, first: Chunk) -> tuple[str, tuple[int, ...], Output]:
-        texts, ids = [first.text], list(first.token_ids)
-        latest: Output = first
-        while not self._outputs.empty():
-            latest = self._outputs.get()
-            if isinstance(latest, Finished):
-                break
-            texts.append(latest.text)
-            ids.extend(latest.token_ids)
-        return "".join(texts), tuple(ids), latest
+
+def _joined(chunks: list[Chunk]) -> Iterator[Chunk]:
+    """One chunk an answer, the echo before them."""
+    if len(chunks) == 1:
+        yield chunks[0]
+        return
+    parts: dict[tuple[bool, int], list[Chunk]] = {}
+    for chunk in chunks:
+        parts.setdefault((not chunk.echo, chunk.index), []).append(chunk)
+    for (_, index), same in parts.items():
+        yield Chunk(
+            text="".join(chunk.text for chunk in same),
+            token_ids=tuple(token for chunk in same for token in chunk.token_ids),
+            index=index,
+            logprobs=tuple(entry for chunk in same for entry in chunk.logprobs),
+            echo=same[0].echo,
+        )
 
 
 class Engine(Protocol):
@@ -201,8 +221,17 @@ class Engine(Protocol):
     name: str
     max_length: int
 
+    @property
+    def healthy(self) -> bool:
+        """Whether it computes; what it held when it stopped has ended with `Unavailable`."""
+        ...
+
     def submit(self, request: GenerationRequest) -> Stream:
-        """Queue a request. Raises `InvalidArgument` (prompt too long) or `ResourceExhausted` (queue full)."""
+        """Queue a request.
+
+        Raises `InvalidArgument` (can never fit), `ResourceExhausted` (queue full, or the deadline would pass before
+        its turn), `DeadlineExceeded` (it has passed), `AlreadyExists` (id in use), `Unavailable` (closing or down).
+        """
         ...
 
     def cancel(self, request_id: str) -> bool:

@@ -1,27 +1,34 @@
-"""Who computes in the next step: running requests first, then prompts in order of priority and arrival.
+"""Who computes in the next step: running answers first, then prompts by rank.
 
 A request is admitted when the pages for its prompt and its longest answer can be promised; it takes them as it
-grows. So nothing ever has to be taken back from a running stream.
+grows. So nothing ever has to be taken back from a running stream, and memory can't run out in the middle of one.
 """
 
-import bisect
 import time
 from dataclasses import dataclass
 
+from services.inference.engine.admission import Pace
+from services.inference.engine.answer import Answer
 from services.inference.engine.cache import PAGE, PagedCache, pages_for
-from services.inference.engine.interface import Load
+from services.inference.engine.interface import GenerationRequest, Load
+from services.inference.engine.prefix import PrefixIndex
 from services.inference.engine.sequence import RequestSequence
 from services.inference.engine.step import Segment
-from shared.errors import InvalidArgument, ResourceExhausted
+from shared.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted
+
+AGEING_SECONDS = 2.0  # for each of these that a request waits, it counts as one priority higher
+ECHO_CHUNK = 64  # prompt tokens a step whose logits are wanted: a row of them is a vocabulary wide
 
 
 @dataclass(frozen=True)
 class Limits:
     """Bounds of an engine, in requests and tokens.
 
-    `slots` requests run at once, over `cache_tokens` cached positions (0: room for `slots` of the longest).
-    `busy_chunk` and `idle_chunk` bound the prompt tokens of a step while others decode and while none
-    does: a long prompt may slow running answers down, but not stop them.
+    `slots` answers run at once, over `cache_tokens` cached positions (0: room for `slots` of the longest).
+    `busy_chunk` and `idle_chunk` bound the prompt tokens of a step while others decode and while none does;
+    beside others the chunk is cut so that a step takes `step_seconds`: a long prompt may slow running answers
+    down, but not stop them. `speculate` tokens are guessed for each of at most `speculate_slots` running answers;
+    `reuse` shares pages between equal beginnings.
     """
 
     slots: int = 16
@@ -29,13 +36,26 @@ class Limits:
     cache_tokens: int = 0
     waiting_requests: int = 256
     waiting_tokens: int = 65_536
-    busy_chunk: int = 128
+    busy_chunk: int = 256
     idle_chunk: int = 512
+    step_seconds: float = 0.05
+    speculate: int = 4
+    speculate_slots: int = 2
+    reuse: bool = True
 
     @property
     def pages(self) -> int:
         """Pages of the cache."""
         return max(1, self.cache_tokens // PAGE) if self.cache_tokens else self.slots * pages_for(self.max_length)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an answer computes in a step."""
+
+    sequence: RequestSequence
+    answer: Answer
+    segment: Segment
 
 
 class Scheduler:
@@ -44,21 +64,219 @@ class Scheduler:
     def __init__(self, limits: Limits, cache: PagedCache) -> None:
         self.running: list[RequestSequence] = []
         self.waiting: list[RequestSequence] = []
+        self.pace = Pace()
         self._limits = limits
         self._cache = cache
+        self._prefixes = PrefixIndex(cache)
         self._waiting_tokens = 0
-        self._promised = 0
 
     @property
     def empty(self) -> bool:
         return not self.running and not self.waiting
 
     def add(self, sequence: RequestSequence) -> None:
-        bisect.insort(self.waiting, sequence, key=lambda one: -one.request.priority)
-        self._waiting_tokens += len(sequence.request.prompt)
+        self.waiting.append(sequence)
+        self._waiting_tokens += sequence.prompt_tokens
 
-    def check_room(self, prompt_tokens: int) -> None:
-        """Raises `ResourceExhausted` when one more request of this length may not wait here."""
+    def find(self, request_id: str) -> RequestSequence | None:
+        return next((one for one in (*self.running, *self.waiting) if one.request.id == request_id), None)
+
+    def check(self, request: GenerationRequest, longest: int) -> None:
+        """Raises why a request that may come to `longest` tokens can't wait here; see `Engine.submit`."""
+        self._check_size(request, longest)
+        self._check_room(len(request.prompt))
+        if request.deadline is not None:
+            self._check_deadline(request, request.deadline - time.monotonic())
+
+    def remove(self, sequence: RequestSequence, poisoned: bool = False) -> None:
+        """Take a request out and give its pages back; those of a poisoned one are zeroed before their next use."""
+        if sequence in self.waiting:
+            self._unqueue(sequence)
+            return
+        self.running.remove(sequence)
+        for answer in sequence.answers:
+            self.release(answer, poisoned)
+
+    def release(self, answer: Answer, poisoned: bool = False) -> None:
+        """An answer's pages, the last first: the beginning of a text is worth keeping longest."""
+        for page in reversed(answer.pages):
+            if poisoned:
+                self._prefixes.forget(page)
+                self._cache.taint(page)
+            self._cache.release(page)
+        answer.pages, answer.cached = [], 0
+
+    def plan(self) -> list[Work]:
+        """Admit whom there is room for and choose the tokens of the next step."""
+        now = time.monotonic()
+        self._admit_fitting(now)
+        decoding = [(one, answer) for one in self.running if one.forked for answer in one.running]
+        guesses = self._limits.speculate if len(decoding) <= self._limits.speculate_slots else 0
+        plan = [self._decode(one, answer, guesses) for one, answer in decoding]
+        prefilling = [one for one in self.running if not one.forked]
+        if not prefilling:
+            return plan
+        limits = self._limits
+        budget = self.pace.chunk(limits.step_seconds, limits.busy_chunk) if decoding else limits.idle_chunk
+        for one in sorted(prefilling, key=lambda one: _rank(one, now)):
+            if budget <= 0:
+                break
+            work = self._prefill(one, budget)
+            budget -= len(work.segment.tokens)
+            plan.append(work)
+        return plan
+
+    def advance(self, work: Work, tokens: int) -> None:
+        """So many of the step's tokens count; full pages become known to others."""
+        answer = work.answer
+        answer.cached = work.segment.start + tokens
+        if answer.cached >= (answer.known_pages + 1) * PAGE and self._limits.reuse:
+            self._publish(work.sequence, answer)
+
+    def fork(self, sequence: RequestSequence) -> None:
+        """The prompt is computed: the other answers share its full pages and get a copy of the last one."""
+        sequence.forked = True
+        for answer in sequence.answers[1:]:
+            self._share(sequence.first, answer)
+
+    def rebranch(self, sequence: RequestSequence, parents: list[int], tokens: list[int]) -> None:
+        """Beam i continues what beam `parents[i]` was, with a new token."""
+        beams = sequence.answers
+        old = [(beam.pages, beam.cached, list(beam.generated)) for beam in beams]
+        for page in (
+            page for index, (pages, _, _) in enumerate(old) if index not in parents for page in reversed(pages)
+        ):
+            self._cache.release(page)
+        heirs: set[int] = set()
+        for beam, parent, token in zip(beams, parents, tokens, strict=True):
+            pages, cached, generated = old[parent]
+            beam.pages = self._copied(pages, cached) if parent in heirs else pages
+            beam.cached, beam.generated[:] = cached, [*generated, token]
+            heirs.add(parent)
+
+    def load(self) -> Load:
+        oldest = min((one.arrived for one in self.waiting), default=None)
+        return Load(
+            running=len(self.running),
+            waiting=len(self.waiting),
+            waiting_tokens=self._waiting_tokens,
+            cache_used=self._cache.used / self._cache.pages,
+            oldest_wait_seconds=0.0 if oldest is None else time.monotonic() - oldest,
+        )
+
+    def _admit_fitting(self, now: float) -> None:
+        """In order of rank and without overtaking, so that a large request gets its turn."""
+        if not self.waiting:
+            return
+        slots = self._limits.slots - sum(one.width for one in self.running)
+        if slots <= 0:
+            return
+        promised = sum(one.outstanding for one in self.running)
+        for sequence in sorted(self.waiting, key=lambda one: _rank(one, now)):
+            wide = sequence.width > slots and self.running
+            if wide or promised + sequence.outstanding - self._held_by_others(sequence) > self._cache.available:
+                return
+            self._unqueue(sequence)
+            sequence.admitted = now
+            self.running.append(sequence)
+            self._reuse(sequence)
+            promised += sequence.outstanding
+            slots -= sequence.width
+
+    def _decode(self, sequence: RequestSequence, answer: Answer, guesses: int) -> Work:
+        tokens: list[int] = [answer.generated[-1]]
+        if guesses:
+            tokens += answer.propose(guesses)
+        else:
+            answer.proposed = []
+        return Work(sequence, answer, self._segment(sequence, answer, tokens, len(tokens)))
+
+    def _prefill(self, sequence: RequestSequence, limit: int) -> Work:
+        self._reuse(sequence)
+        answer, prompt = sequence.first, sequence.request.prompt
+        if sequence.wants_prompt_logprobs:
+            limit = min(limit, ECHO_CHUNK)
+        tokens = prompt[answer.cached : answer.cached + limit]
+        last = answer.cached + len(tokens) == len(prompt)
+        return Work(
+            sequence,
+            answer,
+            self._segment(sequence, answer, tokens, len(tokens) if sequence.wants_prompt_logprobs else int(last)),
+        )
+
+    def _segment(
+        self, sequence: RequestSequence, answer: Answer, tokens: list[int] | tuple[int, ...], wanted: int
+    ) -> Segment:
+        pages = answer.pages
+        while len(pages) * PAGE < answer.cached + len(tokens):
+            pages.append(self._cache.allocate())
+        return Segment(pages, answer.cached, tokens, wanted, sequence.adapter)
+
+    def _reuse(self, sequence: RequestSequence) -> None:
+        """Take over pages of the same beginning, also those that a neighbour has computed meanwhile.
+
+        The last token of the prompt is always computed: its logits are what the answer begins with.
+        """
+        answer = sequence.first
+        if not self._limits.reuse or sequence.wants_prompt_logprobs or answer.cached != len(answer.pages) * PAGE:
+            return
+        while answer.cached + PAGE < sequence.prompt_tokens:
+            page = self._prefixes.find(sequence.page_key(len(answer.pages) + 1))
+            if page is None:
+                return
+            self._cache.retain(page)
+            answer.pages.append(page)
+            answer.known_pages += 1
+            answer.cached += PAGE
+            sequence.cached_tokens += PAGE
+
+    def _held_by_others(self, sequence: RequestSequence) -> int:
+        """Pages of its prompt that running requests hold: they cost nothing more."""
+        held = 0
+        if self._limits.reuse and not sequence.wants_prompt_logprobs:
+            for count in range(1, (sequence.prompt_tokens - 1) // PAGE + 1):
+                page = self._prefixes.find(sequence.page_key(count))
+                if page is None:
+                    break
+                held += self._cache.users(page) > 0
+        return held
+
+    def _publish(self, sequence: RequestSequence, answer: Answer) -> None:
+        if sequence.beams is not None and sequence.forked:
+            return
+        while answer.cached >= (answer.known_pages + 1) * PAGE:
+            page = answer.known_pages
+            self._prefixes.add(sequence.key_after(answer, page + 1), answer.pages[page])
+            answer.known_pages += 1
+
+    def _share(self, source: Answer, target: Answer) -> None:
+        target.pages = self._copied(source.pages, source.cached)
+        target.cached, target.known_pages = source.cached, source.known_pages
+
+    def _copied(self, pages: list[int], cached: int) -> list[int]:
+        """A page table of the same content: full pages shared, the last one copied while it is being filled."""
+        full = cached // PAGE
+        for page in pages[:full]:
+            self._cache.retain(page)
+        copied = pages[:full]
+        if cached % PAGE:
+            copied.append(self._cache.allocate())
+            self._cache.copy(pages[full], copied[full])
+        return copied
+
+    def _check_size(self, request: GenerationRequest, longest: int) -> None:
+        width = max(request.n, request.sampling.num_beams)
+        shared = len(request.prompt) // PAGE
+        needed = shared + width * (pages_for(longest) - shared)
+        if needed > self._cache.pages:
+            raise InvalidArgument(
+                f"prompt and answers may take {needed * PAGE} cached positions, the cache has "
+                f"{self._cache.pages * PAGE}: lower max_tokens, n or num_beams",
+                field="stopping.max_tokens",
+                limit=self._cache.pages * PAGE,
+            )
+
+    def _check_room(self, prompt_tokens: int) -> None:
         free = self._limits.slots - len(self.running)
         if len(self.waiting) < free:
             return
@@ -73,74 +291,29 @@ class Scheduler:
                     limit=limit,
                 )
 
-    def find(self, request_id: str) -> RequestSequence | None:
-        return next((one for one in (*self.running, *self.waiting) if one.request.id == request_id), None)
-
-    def remove(self, sequence: RequestSequence, poisoned: bool = False) -> None:
-        """Take a request out and give its pages back."""
-        if sequence in self.waiting:
-            self._unqueue(sequence)
-            return
-        self.running.remove(sequence)
-        self._promised -= sequence.promised
-        for page in sequence.pages:
-            if poisoned:
-                self._cache.taint(page)
-            self._cache.release(page)
-        sequence.pages = []
-
-    def check_size(self, tokens: int) -> None:
-        """Raises `InvalidArgument` when a request of so many tokens can never run here."""
-        if pages_for(tokens) > self._cache.pages:
-            limit = self._cache.pages * PAGE
-            raise InvalidArgument(
-                f"prompt and answer may have {tokens} tokens; the cache holds {limit}: lower max_tokens",
-                field="stopping.max_tokens",
-                limit=limit,
+    def _check_deadline(self, request: GenerationRequest, seconds: float) -> None:
+        """Refuse what would wait past its deadline: another server, or this one later, may still be in time."""
+        if seconds <= 0:
+            raise DeadlineExceeded("the deadline had passed when the request came")
+        ahead = [one for one in self.waiting if one.request.priority >= request.priority]
+        filling = [one for one in self.running if not one.forked]
+        prompts = sum(one.prompt_tokens - one.first.cached for one in (*ahead, *filling)) + len(request.prompt)
+        remaining = [answer.max_new - len(answer.generated) for one in self.running for answer in one.running]
+        position = sum(one.width for one in (*self.running, *ahead)) + 1 - self._limits.slots
+        wait = self.pace.wait(prompts, position, remaining)
+        if wait > seconds:
+            raise ResourceExhausted(
+                f"the first token would come after about {wait:.1f} s, the deadline is in {seconds:.1f} s",
+                retry_seconds=max(wait - seconds, 0.1),
             )
-
-    def plan(self) -> list[tuple[RequestSequence, Segment]]:
-        """Admit whom there is room for and choose the tokens of the next step."""
-        while self.waiting and len(self.running) < self._limits.slots and self._fits(self.waiting[0]):
-            self._admit(self.waiting[0])
-        decoding = [one for one in self.running if one.generated]
-        plan = [(one, self._segment(one, 1)) for one in decoding]
-        budget = self._limits.busy_chunk if decoding else self._limits.idle_chunk
-        prefilling = [one for one in self.running if not one.generated]
-        for one in sorted(prefilling, key=lambda one: (-one.request.priority, one.arrived)):
-            if budget <= 0:
-                break
-            segment = self._segment(one, budget)
-            budget -= len(segment.tokens)
-            plan.append((one, segment))
-        return plan
-
-    def load(self) -> Load:
-        oldest = min((one.arrived for one in self.waiting), default=None)
-        return Load(
-            running=len(self.running),
-            waiting=len(self.waiting),
-            waiting_tokens=self._waiting_tokens,
-            cache_used=self._cache.used / self._cache.pages,
-            oldest_wait_seconds=0.0 if oldest is None else time.monotonic() - oldest,
-        )
-
-    def _fits(self, sequence: RequestSequence) -> bool:
-        return pages_for(sequence.longest) <= self._cache.pages - self._promised
-
-    def _admit(self, sequence: RequestSequence) -> None:
-        self._unqueue(sequence)
-        sequence.promised, sequence.admitted = pages_for(sequence.longest), time.monotonic()
-        self._promised += sequence.promised
-        self.running.append(sequence)
-
-    def _segment(self, sequence: RequestSequence, limit: int) -> Segment:
-        tokens = sequence.next_tokens(limit)
-        end = sequence.cached + len(tokens)
-        while len(sequence.pages) < pages_for(end):
-            sequence.pages.append(self._cache.allocate())
-        return Segment(sequence.pages, sequence.cached, tokens, int(end == sequence.length))
 
     def _unqueue(self, sequence: RequestSequence) -> None:
         self.waiting.remove(sequence)
-        self._waiting_tokens -= len(sequence.request.prompt)
+        self._waiting_tokens -= sequence.prompt_tokens
+
+
+def _rank(sequence: RequestSequence, now: float) -> tuple[int, float, float]:
+    """Smaller goes first: priority raised by waiting, then the earlier deadline, then arrival."""
+    aged = sequence.request.priority + int((now - sequence.arrived) / AGEING_SECONDS)
+    deadline = float("inf") if sequence.request.deadline is None else sequence.request.deadline
+    return (-aged, deadline, sequence.arrived)

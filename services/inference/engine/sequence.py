@@ -1,10 +1,14 @@
-"""One request on its way through the engine."""
+"""One request on its way through the engine, with all its answers."""
 
 import time
-from random import Random
+from collections.abc import Iterator, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from services.inference.engine.answer import Answer
+from services.inference.engine.beams import BeamSearch
+from services.inference.engine.cache import PAGE, pages_for
+from services.inference.engine.constraints import ConstraintState
 from services.inference.engine.interface import (
     Chunk,
     Finished,
@@ -12,14 +16,20 @@ from services.inference.engine.interface import (
     GenerationRequest,
     Stream,
     Timings,
+    TokenLogprob,
     Usage,
 )
-from services.inference.engine.sampling import Row
-from services.inference.engine.text import Detokenizer, StopMatcher
+from services.inference.engine.prefix import next_key, root_key
+from services.inference.engine.step import Adapter
+from shared.errors import FlywheelError
 
 
 class RequestSequence:
-    """Tokens, text and times of a request. Used by the engine's thread alone once it is queued."""
+    """Answers and times of a request. Used by the engine's thread alone once it is queued.
+
+    The prompt is computed once, for the first answer; then all of them grow from it (`forked`). Beams are answers
+    that grow unseen: `beams` holds the search.
+    """
 
     def __init__(
         self,
@@ -28,51 +38,71 @@ class RequestSequence:
         tokenizer: PreTrainedTokenizerBase,
         eos: frozenset[int],
         max_new: int,
+        constraint: ConstraintState | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         self.request = request
         self.stream = stream
+        self.adapter = adapter
         self.cancelled = False
-        self.pages: list[int] = []
-        self.promised = 0
-        self.cached = 0
-        self.generated: list[int] = []
+        self.forked = False
         self.arrived = time.monotonic()
         self.admitted: float | None = None
-        self.last_token_at: float | None = None
+        self.cached_tokens = 0
+        beams = request.sampling.num_beams
+        self.width = max(request.n, beams)
+        self.answers = [
+            Answer(request, index, tokenizer, eos, max_new, constraint and constraint.fork())
+            for index in range(self.width)
+        ]
+        ends = self.first.ends
+        self.beams = BeamSearch(beams, request.sampling.length_penalty, ends, max_new) if beams > 1 else None
+        self._tokenizer = tokenizer
         self._first_token: float | None = None
-        self._generator = Random(request.sampling.seed)
-        self._detokenizer = Detokenizer(tokenizer)
-        self._stops = StopMatcher(request.stopping.stop)
-        self._eos = frozenset() if request.stopping.ignore_eos else eos
-        self._max_new = max_new
-        self._unsent: list[int] = []
+        self._prompt_logprobs: list[TokenLogprob] = []
+        self._page_keys = [root_key(request.adapter, request.salt)]
 
     @property
-    def length(self) -> int:
-        """Tokens known so far, prompt and answer."""
-        return len(self.request.prompt) + len(self.generated)
+    def first(self) -> Answer:
+        return self.answers[0]
 
     @property
-    def longest(self) -> int:
-        """Tokens it may come to."""
-        return len(self.request.prompt) + self._max_new
+    def prompt_tokens(self) -> int:
+        return len(self.request.prompt)
 
-    def next_tokens(self, limit: int) -> tuple[int, ...]:
-        """The tokens to compute next: the newest one, or up to `limit` of the prompt."""
-        if self.generated:
-            return (self.generated[-1],)
-        return self.request.prompt[self.cached : self.cached + limit]
+    @property
+    def running(self) -> Iterator[Answer]:
+        """Answers that take part in the next step."""
+        if not self.forked:
+            return iter((self.first,))
+        return (answer for answer in self.answers if answer.reason is None)
 
-    def row(self) -> Row:
-        """What sampling has to know; tokens that would end the answer too early are forbidden."""
-        early = len(self.generated) < self.request.stopping.min_tokens
-        return Row(
-            sampling=self.request.sampling,
-            generator=self._generator,
-            prompt=self.request.prompt,
-            generated=self.generated,
-            forbidden=tuple(self._eos | self.request.stopping.stop_token_ids) if early else (),
-        )
+    @property
+    def wants_prompt_logprobs(self) -> bool:
+        return self.request.echo and self.request.logprobs is not None
+
+    @property
+    def outstanding(self) -> int:
+        """Pages that it may still take, all answers at their longest."""
+        total = pages_for(self.first.longest)
+        if self.forked:
+            return sum(total - len(answer.pages) for answer in self.running)
+        return total - len(self.first.pages) + (self.width - 1) * (total - self.prompt_tokens // PAGE)
+
+    def page_key(self, page: int) -> bytes:
+        """Key of the first `page` pages of the prompt."""
+        while len(self._page_keys) <= page:
+            start = (len(self._page_keys) - 1) * PAGE
+            self._page_keys.append(next_key(self._page_keys[-1], self.request.prompt[start : start + PAGE]))
+        return self._page_keys[page]
+
+    def key_after(self, answer: Answer, page: int) -> bytes:
+        """Key of the first `page` pages of an answer; asked for one page after the other."""
+        if page * PAGE <= self.prompt_tokens:
+            return self.page_key(page)
+        parent = answer.page_key or self.page_key(page - 1)
+        answer.page_key = next_key(parent, answer.tokens((page - 1) * PAGE, page * PAGE))
+        return answer.page_key
 
     def interrupted(self, now: float) -> FinishReason | None:
         """Why the request has to end before its next step, if it has to."""
@@ -82,44 +112,48 @@ class RequestSequence:
             return FinishReason.DEADLINE
         return None
 
-    def take(self, token: int) -> FinishReason | None:
-        """Add a token and send the text it completes; returns the reason when it ends the answer."""
-        self.last_token_at = time.monotonic()
-        if self._first_token is None:
-            self._first_token = self.last_token_at
-        self.generated.append(token)
-        self._unsent.append(token)
-        if token in self._eos:
-            return FinishReason.EOS
-        if token in self.request.stopping.stop_token_ids:
-            return FinishReason.STOP
-        text, stopped = self._match(self._detokenizer.push(token))
-        self._send(text)
-        if stopped:
-            return FinishReason.STOP
-        return FinishReason.LENGTH if len(self.generated) >= self._max_new else None
+    def echo(self, logprobs: Sequence[TokenLogprob]) -> None:
+        """Log-probabilities of the next prompt tokens, in the order of the prompt."""
+        self._prompt_logprobs.extend(logprobs)
 
-    def finish(self, reason: FinishReason, error: str = "") -> None:
-        """Send what was held back and the final event. A stop string and what follows it stay unsent."""
-        if not (reason is FinishReason.STOP and self._stops.met):
-            text, stopped = self._match(self._detokenizer.flush())
-            if stopped and reason in (FinishReason.EOS, FinishReason.LENGTH):
-                reason = FinishReason.STOP
-            self._send(text + self._stops.flush())
-        if self._unsent:
-            self.stream.put(Chunk("", tuple(self._unsent)))
-        usage = Usage(len(self.request.prompt), len(self.generated))
-        self.stream.put(Finished(reason, usage, self._timings(), error))
+    def start(self, now: float) -> None:
+        """The first token is there."""
+        self._first_token = now
+        if self.request.echo:
+            prompt = self.request.prompt
+            first = (TokenLogprob(prompt[0], None),) if self.wants_prompt_logprobs else ()
+            text = self._tokenizer.decode(list(prompt), clean_up_tokenization_spaces=False)
+            assert isinstance(text, str)
+            self.stream.put(Chunk(text, prompt, 0, (*first, *self._prompt_logprobs), echo=True))
 
-    def _match(self, text: str) -> tuple[str, bool]:
-        if len(self.generated) < self.request.stopping.min_tokens:
-            return text, False
-        return self._stops.push(text)
+    def finish_beams(self) -> None:
+        """Send the best `n` of the beams that were found."""
+        assert self.beams is not None
+        for answer in self.answers:
+            answer.reason = None
+        del self.answers[self.request.n :]
+        for answer, found in zip(self.answers, self.beams.finished, strict=False):
+            answer.retell(found.tokens, found.score, self.stream)
 
-    def _send(self, text: str) -> None:
-        if text:
-            self.stream.put(Chunk(text, tuple(self._unsent)))
-            self._unsent.clear()
+    def interrupt(self, reason: FinishReason, error: str = "") -> None:
+        """End what still runs for this reason, and send the final event."""
+        for answer in self.answers[: self.request.n]:
+            if answer.reason is None:
+                if self.beams is not None:
+                    answer.generated.clear()
+                answer.finish(reason, self.stream)
+        self.finish(reason, error)
+
+    def finish(self, reason: FinishReason | None = None, error: str = "") -> None:
+        """Send the final event once all answers have ended; `reason` is that of the first unless given."""
+        answers = self.answers[: self.request.n]
+        usage = Usage(self.prompt_tokens, sum(len(answer.generated) for answer in answers), self.cached_tokens)
+        candidates = tuple(answer.candidate() for answer in answers)
+        self.stream.put(Finished(reason or candidates[0].reason, usage, self._timings(), error, candidates))
+
+    def fail(self, error: FlywheelError) -> None:
+        """End with an error for the caller instead of an outcome."""
+        self.stream.fail(error)
 
     def _timings(self) -> Timings:
         now = time.monotonic()

@@ -10,18 +10,23 @@ from collections.abc import Callable
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from services.inference.engine.answer import Answer
+from services.inference.engine.choosing import NOT_FINITE, Outcome, choose
 from services.inference.engine.compute import ComputeThread
 from services.inference.engine.forward import Forward
 from services.inference.engine.interface import FinishReason, GenerationRequest, Load, Stream
-from services.inference.engine.sampling import Drawn, sample
-from services.inference.engine.scheduler import Limits, Scheduler
+from services.inference.engine.sampling import Drawn
+from services.inference.engine.scheduler import Limits, Scheduler, Work
 from services.inference.engine.sequence import RequestSequence
-from services.inference.engine.step import Segment, Step
-from shared.errors import AlreadyExists, InvalidArgument, Unavailable
+from services.inference.engine.step import Adapter, Step
+from shared.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
-Plan = list[tuple[RequestSequence, Segment]]
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds before the engine starts again
+CALM_SECONDS = 60.0  # so long without a fault, the next pause is the shortest again
+Plan = list[Work]
+Failure = tuple[RequestSequence, Exception]
 
 
 class TorchEngine:
@@ -37,35 +42,58 @@ class TorchEngine:
         limits: Limits,
         compute: ComputeThread,
         on_token: Callable[[float], None] = lambda seconds: None,
+        on_health: Callable[[bool], None] = lambda healthy: None,
     ) -> None:
-        """`on_token` hears, for each token but the first, the seconds since the one before it."""
+        """`on_token` hears, for each token but the first, the seconds since the one before it.
+
+        `on_health` hears False when the engine has stopped and True when it serves again.
+        """
         self.max_length = limits.max_length
+        self.healthy = True
         self._forward = forward
         self._tokenizer = tokenizer
         self._eos = eos
+        self._limits = limits
         self._compute = compute
         self._on_token = on_token
+        self._on_health = on_health
+        self._adapters: dict[str, Adapter] = {}
         self._scheduler = Scheduler(limits, forward.cache)
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
+    def add_adapter(self, adapter: Adapter) -> None:
+        """From now on requests may name it, by its digest."""
+        with self._changed:
+            self._adapters[adapter.digest] = adapter
+
+    def remove_adapter(self, digest: str) -> None:
+        """Requests may not name it any more; those that run keep it until they end."""
+        with self._changed:
+            self._adapters.pop(digest, None)
+
     def submit(self, request: GenerationRequest) -> Stream:
-        """See `Engine.submit`. Also `Unavailable` once the engine closes, `AlreadyExists` for an id in use."""
+        """See `Engine.submit`. Also `NotFound` for an adapter that is not here."""
         self._check_prompt(request.prompt)
+        room = self.max_length - len(request.prompt)
+        wish = request.stopping.max_tokens
+        max_new = room if wish is None else min(wish, room)
         with self._changed:
             if self._closing:
                 raise Unavailable("this model version takes no more requests")
+            if not self.healthy:
+                raise Unavailable("the engine has stopped and starts again")
             if self._scheduler.find(request.id):
                 raise AlreadyExists(f"request {request.id!r} is running", request_id=request.id)
-            room = self.max_length - len(request.prompt)
-            wish = request.stopping.max_tokens
-            max_new = room if wish is None else min(wish, room)
-            self._scheduler.check_size(len(request.prompt) + max_new)
-            self._scheduler.check_room(len(request.prompt))
+            if request.adapter is not None and request.adapter not in self._adapters:
+                raise NotFound(f"adapter {request.adapter[:12]} is not loaded", adapter=request.adapter)
+            self._scheduler.check(request, len(request.prompt) + max_new)
             stream = Stream(request.id, len(self._scheduler.waiting))
-            self._scheduler.add(RequestSequence(request, stream, self._tokenizer, self._eos, max_new))
+            adapter = None if request.adapter is None else self._adapters[request.adapter]
+            sequence = RequestSequence(request, stream, self._tokenizer, self._eos, max_new, None, adapter)
+            self._scheduler.add(sequence)
             self._changed.notify_all()
         return stream
 
@@ -99,19 +127,37 @@ class TorchEngine:
                 limit=self.max_length - 1,
             )
         vocabulary = self._forward.vocabulary
-        strange = next((token for token in prompt if not 0 <= token < vocabulary), None)
-        if strange is not None:
+        if min(prompt) < 0 or max(prompt) >= vocabulary:
+            strange = next(token for token in prompt if not 0 <= token < vocabulary)
             raise InvalidArgument(f"token id {strange} is outside the vocabulary of {vocabulary}", field="token_ids")
 
     def _run(self) -> None:
-        try:
-            self._serve()
-        except Exception as error:
-            log.exception("engine ended")
-            with self._changed:
-                self._closing = True
-                for sequence in (*self._scheduler.running, *self._scheduler.waiting):
-                    sequence.finish(FinishReason.ERROR, f"the engine ended: {error}")
+        pause, since = SHORTEST_PAUSE, time.monotonic()
+        while True:
+            try:
+                self._serve()
+                return
+            except BaseException as error:  # whatever it was, nobody may wait for ever
+                log.exception("engine stopped")
+                now = time.monotonic()
+                pause, since = SHORTEST_PAUSE if now - since > CALM_SECONDS else min(2 * pause, LONGEST_PAUSE), now
+                self._recover(error, pause)
+
+    def _recover(self, error: BaseException, pause: float) -> None:
+        """End what was here with `Unavailable`, and begin again with an empty cache."""
+        with self._changed:
+            self.healthy = False
+            gone = Unavailable(f"the engine stopped: {error}", retry_seconds=pause)
+            for sequence in (*self._scheduler.running, *self._scheduler.waiting):
+                sequence.fail(gone)
+            self._forward.cache.reset()
+            self._scheduler = Scheduler(self._limits, self._forward.cache)
+            self._changed.notify_all()
+        self._on_health(False)
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, timeout=pause)
+            self.healthy = True
+        self._on_health(True)
 
     def _serve(self) -> None:
         while True:
@@ -119,15 +165,25 @@ class TorchEngine:
                 self._changed.wait_for(lambda: self._closing or not self._scheduler.empty)
                 if self._scheduler.empty:
                     return
-            self._compute.run(self._step)
+            self._compute.run(self._steps)
 
     @torch.inference_mode()
-    def _step(self) -> None:
+    def _steps(self) -> None:
+        """Steps as long as there is work and nobody else waits for the thread."""
+        while self._step() and not self._compute.wanted:
+            pass
+
+    def _step(self) -> bool:
         with self._changed:
             self._end_interrupted()
             plan = self._scheduler.plan()
         if plan:
-            self._advance(plan)
+            began = time.monotonic()
+            outcomes, failures = self._outcomes(plan)
+            with self._changed:
+                self._measure(plan, time.monotonic() - began)
+                self._apply(plan, outcomes, failures)
+        return bool(plan)
 
     def _end_interrupted(self) -> None:
         now = time.monotonic()
@@ -136,41 +192,111 @@ class TorchEngine:
             if reason is not None:
                 self._end(sequence, reason)
 
-    def _advance(self, plan: Plan) -> None:
+    def _outcomes(self, plan: Plan) -> tuple[list[Outcome], list[Failure]]:
+        """What the step gives each request. When it fails, each alone: one request must not end the others."""
         try:
-            tokens = self._next_tokens(plan)
-        except Exception as error:
-            log.exception("engine step failed", requests=len(plan))
-            with self._changed:
-                for sequence, _ in plan:
-                    self._end(sequence, FinishReason.ERROR, f"the engine failed: {error}")
-            return
-        with self._changed:
-            for sequence, segment in plan:
-                sequence.cached = segment.end
-            for sequence, drawn in tokens:
-                self._take(sequence, drawn)
+            return self._compute_step(plan), []
+        except Exception:
+            log.exception("engine step failed", works=len(plan))
+        outcomes: list[Outcome] = []
+        failures: list[Failure] = []
+        alone: dict[str, Plan] = {}
+        for work in plan:
+            alone.setdefault(work.sequence.request.id, []).append(work)
+        for works in alone.values():
+            try:
+                outcomes += self._compute_step(works)
+            except Exception as error:
+                failures.append((works[0].sequence, error))
+        return outcomes, failures
 
-    def _next_tokens(self, plan: Plan) -> list[tuple[RequestSequence, Drawn | None]]:
-        step = Step([segment for _, segment in plan], self._forward.cache)
-        wanted = [sequence for sequence, segment in plan if segment.wanted]
-        logits = self._forward(step)
-        if not wanted:
-            return []
-        drawn = sample(logits, [sequence.row() for sequence in wanted])
-        return list(zip(wanted, drawn, strict=True))
+    def _compute_step(self, plan: Plan) -> list[Outcome]:
+        return choose(plan, self._forward(Step([work.segment for work in plan], self._forward.cache)))
 
-    def _take(self, sequence: RequestSequence, drawn: Drawn | None) -> None:
-        if drawn is None:
-            self._end(sequence, FinishReason.ERROR, "the model gave values that are not finite")
+    def _measure(self, plan: Plan, seconds: float) -> None:
+        filling = sum(len(work.segment.tokens) for work in plan if not work.sequence.forked)
+        decoding = sum(work.sequence.forked for work in plan)
+        self._scheduler.pace.observe_step(seconds, decoding, filling)
+
+    def _apply(self, plan: Plan, outcomes: list[Outcome], failures: list[Failure]) -> None:
+        failed = {sequence.request.id for sequence, _ in failures}
+        for sequence, error in failures:
+            self._fail(sequence, error)
+        for work in plan:
+            if work.sequence.request.id not in failed and not work.answer.proposed:
+                self._scheduler.advance(work, len(work.segment.tokens))
+        works = {id(work.answer): work for work in plan if work.answer.proposed}
+        now = time.monotonic()
+        for outcome in outcomes:
+            if outcome.broken or any(None in drawn[:1] for _, drawn in outcome.drawn):
+                self._end(outcome.sequence, FinishReason.ERROR, NOT_FINITE)
+            elif outcome.beams is not None:
+                self._grow_beams(outcome, now)
+            else:
+                self._grow(outcome, works, now)
+
+    def _grow(self, outcome: Outcome, works: dict[int, Work], now: float) -> None:
+        """Give each answer its tokens. An answer that ends gives its pages back at once."""
+        sequence = outcome.sequence
+        if not sequence.forked:
+            self._scheduler.fork(sequence)
+            sequence.start(now)
+        for answer, drawn in outcome.drawn:
+            if answer.proposed:
+                drawn = answer.accept(drawn)
+                self._scheduler.advance(works[id(answer)], len(drawn))
+            reason = self._take(sequence, answer, drawn, now)
+            if reason is not None:
+                answer.finish(reason, sequence.stream)
+                self._scheduler.release(answer)
+                self._scheduler.pace.observe_answer(len(answer.generated) / answer.max_new)
+        if all(answer.reason is not None for answer in sequence.answers):
+            self._scheduler.remove(sequence)
+            sequence.finish()
+            self._changed.notify_all()
+
+    def _take(
+        self, sequence: RequestSequence, answer: Answer, drawn: list[Drawn | None], now: float
+    ) -> FinishReason | None:
+        for one in drawn:
+            if one is None:  # behind a right guess; the next step will find it again and end the request
+                break
+            if answer.last_token_at is not None:
+                self._on_token(now - answer.last_token_at)
+            answer.last_token_at = now
+            reason = answer.take(one, sequence.stream)
+            if reason is not None:
+                return reason
+        return None
+
+    def _grow_beams(self, outcome: Outcome, now: float) -> None:
+        sequence, going = outcome.sequence, outcome.beams
+        assert sequence.beams is not None
+        assert going is not None
+        if sequence.beams.done:
+            sequence.start(now)
+            self._scheduler.remove(sequence)
+            sequence.finish_beams()
+            sequence.finish()
+            self._changed.notify_all()
             return
-        if sequence.last_token_at is not None:
-            self._on_token(time.monotonic() - sequence.last_token_at)
-        reason = sequence.take(drawn.token)
-        if reason is not None:
-            self._end(sequence, reason)
+        sequence.forked = True
+        self._scheduler.rebranch(sequence, [one.parent for one in going], [one.token for one in going])
+
+    def _fail(self, sequence: RequestSequence, error: Exception) -> None:
+        if _out_of_memory(error):
+            self._scheduler.remove(sequence, poisoned=True)
+            sequence.fail(ResourceExhausted("the model ran out of memory over this request", retry_seconds=1.0))
+            self._changed.notify_all()
+        else:
+            self._end(sequence, FinishReason.ERROR, f"the engine failed: {error}")
 
     def _end(self, sequence: RequestSequence, reason: FinishReason, error: str = "") -> None:
         self._scheduler.remove(sequence, poisoned=reason is FinishReason.ERROR)
-        sequence.finish(reason, error)
+        sequence.interrupt(reason, error)
         self._changed.notify_all()
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch has a type for it on CUDA only; on the CPU it says so in words."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -1,6 +1,7 @@
 """Engines on tiny random models. One compute thread serves them all, as in the service."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -27,9 +28,16 @@ def engine_of(compute: ComputeThread) -> Iterator[Make]:
     """Makes an engine: `engine_of("llama", slots=4, ...)` with any of the limits."""
     made: list[TorchEngine] = []
 
-    def make(family: str = "llama", eos: frozenset[int] = frozenset({EOS}), **limits: int) -> TorchEngine:
+    def make(
+        family: str = "llama",
+        eos: frozenset[int] = frozenset({EOS}),
+        on_health: Callable[[bool], None] = lambda healthy: None,
+        **limits: Any,
+    ) -> TorchEngine:
         bounds = Limits(**{"slots": 4, "max_length": 256, "busy_chunk": 16, "idle_chunk": 32, **limits})
-        engine = TorchEngine(forward_for(tiny(family), bounds), byte_tokenizer(), eos, bounds, compute)
+        engine = TorchEngine(
+            forward_for(tiny(family), bounds), byte_tokenizer(), eos, bounds, compute, on_health=on_health
+        )
         made.append(engine)
         return engine
 
