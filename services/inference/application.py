@@ -7,6 +7,7 @@ import threading
 
 from services.inference.answering.answers import AnswerLog
 from services.inference.answering.classifying import Classifying
+from services.inference.answering.explaining import Explaining
 from services.inference.answering.feedback import FeedbackForwarder
 from services.inference.answering.generating import Generating
 from services.inference.answering.holding import Models
@@ -61,7 +62,8 @@ class Application:
         artifacts = Artifacts(settings.resolved_artifacts_url, settings.cache_folder, settings.artifacts_endpoint)
         loader = loader or TorchLoader(settings, artifacts, self._compute)
         limit = memory_limit(settings.memory_bytes, choose_device(settings.device))
-        self._follower = Follower(database, Catalogue(database), self._registry, loader, self._records, limit)
+        self._catalogue = Catalogue(database)
+        self._follower = Follower(database, self._catalogue, self._registry, loader, self._records, limit)
         self._answers = AnswerLog(database)
         self._shadows = Shadows(self._registry)
         self._models = Models(self._registry, self._follower, self._shadows)
@@ -106,7 +108,8 @@ class Application:
         operating = Operating(
             self._registry, self._follower, self._models, self._traffic, generating, on_drain=self._health.drain
         )
-        inference.register(self._server, InferenceDoor(classifying, generating, self._answers, feedback))
+        explaining = Explaining(self._answers, self._catalogue)
+        inference.register(self._server, InferenceDoor(classifying, generating, explaining, feedback))
         serving.register(self._server, ServingDoor(operating, self.name))
 
     def _drain(self) -> None:

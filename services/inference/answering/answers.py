@@ -1,13 +1,18 @@
 """What was answered, kept for a day, so that feedback and lineage can refer to a request id."""
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
 
 from services.inference.models.lineage import Lineage
 from shared.errors import FlywheelError, NotFound
@@ -17,9 +22,10 @@ from shared.telemetry.logs import get_logger
 
 KEPT = timedelta(days=1)
 FLUSH_SECONDS = 0.2
-CLEAN_EVERY = 3000  # flushes, about ten minutes
-MAX_PENDING = 10_000
-BATCH = 500
+CLEAN_SECONDS = 10.0
+CLEAN_BATCH = 5000  # rows; more would keep other writers of SQLite waiting
+MAX_PENDING = 20_000
+BATCH = 1000
 
 log = get_logger(__name__)
 
@@ -48,12 +54,14 @@ class Answer:
 
 
 class AnswerLog:
-    """Remembers at once, writes in batches from its own thread.
+    """Remembers at once, writes in batches from its own thread; a request never waits for it.
 
-    When the database is away answers wait in memory; past a limit the oldest are given up.
+    When the database is away, or slower than the answers come, they wait in memory; past a limit the oldest are
+    given up, and counted in `lost`.
     """
 
     def __init__(self, database: Database) -> None:
+        self.lost = 0
         self._database = database
         self._pending: OrderedDict[str, Answer] = OrderedDict()
         self._lock = threading.Lock()
@@ -64,10 +72,13 @@ class AnswerLog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Writes what is left."""
+        """Writes what is left, if the database is there."""
         self._stopping.set()
         self._thread.join()
-        self._flush()
+        try:
+            self._flush()
+        except FlywheelError as error:
+            log.warning("answers are lost", error=str(error), answers=len(self._pending))
 
     def add(
         self,
@@ -84,6 +95,7 @@ class AnswerLog:
             self._pending.move_to_end(request_id)
             if len(self._pending) > MAX_PENDING:
                 self._pending.popitem(last=False)
+                self.lost += 1
 
     def find(self, request_id: str) -> Answer:
         """Raises NotFound."""
@@ -108,46 +120,69 @@ class AnswerLog:
             )
 
     def _run(self) -> None:
-        flushes = 0
+        cleaned, trouble = 0.0, False
         while not self._stopping.wait(FLUSH_SECONDS):
             try:
                 self._flush()
-                if flushes % CLEAN_EVERY == 0:
-                    self._clean()
-                flushes += 1
+                if time.monotonic() - cleaned > CLEAN_SECONDS and not self._clean():
+                    cleaned = time.monotonic()
+                trouble = False
             except FlywheelError as error:
-                log.warning("answers wait in memory", error=str(error), waiting=len(self._pending))
+                if not trouble:  # said once, however long it lasts
+                    log.warning("answers wait in memory", error=str(error), waiting=len(self._pending))
+                trouble = True
             except Exception:
                 log.exception("writing answers failed", waiting=len(self._pending))
 
     def _flush(self) -> None:
         while True:
             with self._lock:
-                batch = list(self._pending.values())[:BATCH]
+                batch = list(islice(self._pending.values(), BATCH))
             if not batch:
                 return
             with self._database.write() as session:
-                for answer in batch:
-                    session.merge(_row(answer))
+                _put(session, batch)
             with self._lock:
                 for answer in batch:
                     if self._pending.get(answer.request_id) is answer:
                         del self._pending[answer.request_id]
 
-    def _clean(self) -> None:
+    def _clean(self) -> bool:
+        """Forgets some of what is too old; True when there may be more."""
         with self._database.write() as session:
-            session.execute(delete(tables.Answer).where(tables.Answer.created_at < clock(session) - KEPT))
+            old = select(tables.Answer.request_id).where(tables.Answer.created_at < clock(session) - KEPT)
+            ids = session.scalars(old.limit(CLEAN_BATCH)).all()
+            session.execute(delete(tables.Answer).where(tables.Answer.request_id.in_(ids)))
+            return len(ids) == CLEAN_BATCH
 
 
-def _row(answer: Answer) -> tables.Answer:
-    return tables.Answer(
-        request_id=answer.request_id,
-        model=answer.lineage.model,
-        version=answer.lineage.version,
-        method=answer.method,
-        input=dict(answer.input),
-        output=dict(answer.output),
-        lineage=asdict(answer.lineage),
-        timings=asdict(answer.times),
-        created_at=answer.created_at,
+def _put(session: Session, answers: Sequence[Answer]) -> None:
+    """Inserts rows; a request id that was answered before gets its latest answer."""
+    upsert: Any = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    statement = upsert(tables.Answer)
+    changed = {name: statement.excluded[name] for name in _COLUMNS if name != "request_id"}
+    session.execute(
+        statement.on_conflict_do_update(index_elements=["request_id"], set_=changed), [_row(one) for one in answers]
     )
+
+
+_COLUMNS = tables.Answer.__table__.columns.keys()
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    return {
+        "request_id": answer.request_id,
+        "model": answer.lineage.model,
+        "version": answer.lineage.version,
+        "method": answer.method,
+        "input": answer.input,
+        "output": answer.output,
+        "lineage": _lineage(answer.lineage),
+        "timings": vars(answer.times),
+        "created_at": answer.created_at,
+    }
+
+
+@lru_cache(maxsize=256)
+def _lineage(lineage: Lineage) -> dict[str, Any]:
+    return asdict(lineage)

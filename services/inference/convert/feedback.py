@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import grpc
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.inference.answering.answers import Answer
+from services.inference.answering.explaining import Explanation
 from services.inference.answering.feedback import Feedback, FeedbackOnAnswer
 from services.inference.convert.common import lineage, timings
+from services.inference.models.catalogue import AliasChange
 from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2
 from shared.contracts.generated.flywheel.ingestion.v1.ingestion_pb2_grpc import IngestionStub
@@ -17,15 +17,28 @@ from shared.rpc.status import from_rpc_error
 FEEDBACK_SECONDS = 15.0
 
 
-def explanation(answer: Answer) -> pb.ExplainResponseResponse:
-    created = Timestamp()
-    created.FromDatetime(answer.created_at)
+def explanation(seen: Explanation) -> pb.ExplainResponseResponse:
+    answer = seen.answer
     return pb.ExplainResponseResponse(
         request_id=answer.request_id,
         method=answer.method,
         lineage=lineage(answer.lineage),
         timings=timings(answer.times),
-        created_at=created,
+        created_at=answer.created_at,
+        history=[_change(one) for one in seen.history],
+        promoted_at=seen.promoted_at,
+        replaced_at=seen.replaced_at,
+    )
+
+
+def _change(seen: AliasChange) -> pb.AliasChange:
+    return pb.AliasChange(
+        alias=seen.alias,
+        from_version=seen.from_version,
+        to_version=seen.to_version,
+        kind=seen.kind,
+        reason=seen.reason,
+        changed_at=seen.changed_at,
     )
 
 

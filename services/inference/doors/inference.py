@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import grpc
 
-from services.inference.answering.answers import AnswerLog
 from services.inference.answering.classifying import Classifying
+from services.inference.answering.explaining import Explaining
 from services.inference.answering.feedback import FeedbackForwarder
 from services.inference.answering.generating import Generating
 from services.inference.convert import classifying, feedback, generating
@@ -30,12 +30,12 @@ class InferenceDoor(InferenceServicer):
         self,
         classify: Classifying,
         generate: Generating,
-        answers: AnswerLog,
+        explaining: Explaining,
         feedbacks: FeedbackForwarder[pb.RecordFeedbackResponse],
     ) -> None:
         self._classifying = classify
         self._generating = generate
-        self._answers = answers
+        self._explaining = explaining
         self._feedback = feedbacks
 
     def Classify(self, request: pb.ClassifyRequest, context: grpc.ServicerContext) -> pb.ClassifyResponse:
@@ -68,7 +68,7 @@ class InferenceDoor(InferenceServicer):
     def ExplainResponse(
         self, request: pb.ExplainResponseRequest, context: grpc.ServicerContext
     ) -> pb.ExplainResponseResponse:
-        return feedback.explanation(self._answers.find(request.request_id))
+        return feedback.explanation(self._explaining.explain(request.request_id))
 
 
 def register(server: Server, door: InferenceDoor) -> None:

@@ -16,6 +16,8 @@ from shared.storage.database import Database, clock
 from shared.storage.repositories import models
 from shared.storage.tables import Alias, AliasMove, ModelVersion, Pipeline
 
+MAX_HISTORY = 100
+
 
 @dataclass(frozen=True)
 class PointedAt:
@@ -23,6 +25,18 @@ class PointedAt:
 
     version: int
     moved_at: datetime
+
+
+@dataclass(frozen=True)
+class AliasChange:
+    """One move of an alias; version 0 is none. `kind` is candidate, promotion or rollback."""
+
+    alias: str
+    from_version: int
+    to_version: int
+    kind: str
+    reason: str
+    changed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,18 @@ class Catalogue:
         """The versions that a model has."""
         with self._database.read() as session:
             return set(session.scalars(select(ModelVersion.version).where(ModelVersion.model == model)))
+
+    def history(self, model: str, version: int) -> list[AliasChange]:
+        """The newest moves of a model's aliases to or from a version, oldest first."""
+        touching = select(AliasMove).where(
+            AliasMove.model == model, (AliasMove.to_version == version) | (AliasMove.from_version == version)
+        )
+        with self._database.read() as session:
+            rows = session.scalars(touching.order_by(AliasMove.id.desc()).limit(MAX_HISTORY)).all()
+            return [
+                AliasChange(row.alias, row.from_version or 0, row.to_version or 0, row.kind, row.reason, row.created_at)
+                for row in reversed(rows)
+            ]
 
     def record(self, key: Key) -> VersionRecord:
         """Raises NotFound for a model or version that does not exist."""

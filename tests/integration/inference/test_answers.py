@@ -183,6 +183,30 @@ def test_an_answer_can_be_explained_at_once_and_is_kept_in_the_database(served: 
     assert again.lineage == answer.lineage
 
 
+def test_an_explanation_tells_when_the_version_came_and_when_it_went(platform: Platform) -> None:
+    platform.declare("mood", "classification")
+    for seed in (1, 2):
+        platform.add_version("mood", "classification", seed)
+    platform.point("mood", 1, alias="candidate", kind="candidate")
+    platform.point("mood", 1)
+    platform.start()
+    eventually(lambda: platform.deployment("mood", 1).aliases == ["candidate", "champion"])
+    request = pb.ExplainResponseRequest(request_id=platform.classify().request_id)
+    explained = platform.inference.ExplainResponse(request, timeout=5)
+    assert [(one.alias, one.from_version, one.to_version, one.kind) for one in explained.history] == [
+        ("candidate", 0, 1, "candidate"),
+        ("champion", 0, 1, "promotion"),
+    ]
+    assert explained.promoted_at == explained.history[1].changed_at
+    assert not explained.HasField("replaced_at")
+    platform.point("mood", 2)
+    platform.point("mood", 1, kind="rollback")
+    again = platform.inference.ExplainResponse(request, timeout=5)
+    assert [one.kind for one in again.history] == ["candidate", "promotion", "promotion", "rollback"]
+    assert again.promoted_at == explained.promoted_at
+    assert again.replaced_at == again.history[2].changed_at
+
+
 def test_an_unknown_request_can_not_be_explained(served: Platform) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id="nobody"), timeout=5)

@@ -1,10 +1,12 @@
 """Answers are found at once and survive a database that is away."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
+from services.inference.answering import answers
 from services.inference.answering.answers import AnswerLog, Times
 from services.inference.models.lineage import Lineage
 from shared.errors import NotFound
@@ -55,6 +57,52 @@ def test_answers_wait_while_the_database_is_away(database: Database) -> None:
         connection.execute(text("ALTER TABLE away RENAME TO answers"))
     eventually(lambda: _row(database, "r1"))
     log.stop()
+
+
+def test_answers_that_come_while_the_database_is_away_are_bounded(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "MAX_PENDING", 10)
+    log = AnswerLog(database)
+    for number in range(25):
+        add(log, f"r{number}")
+    assert log.lost == 15
+    with pytest.raises(NotFound):
+        log.find("r14")
+    assert log.find("r15").request_id == "r15"
+    log._flush()
+    assert _row(database, "r24") is not None
+
+
+def test_stopping_without_a_database_ends_all_the_same(database: Database) -> None:
+    log = AnswerLog(database)
+    log.start()
+    with database.engine.begin() as connection:
+        connection.execute(text("DROP TABLE answers"))
+    add(log, "r1")
+    log.stop()
+
+
+def test_ten_thousand_answers_are_written_faster_than_two_thousand_a_second(database: Database) -> None:
+    log = AnswerLog(database)
+    for number in range(10_000):
+        add(log, f"r{number}")
+    began = time.monotonic()
+    log._flush()
+    assert time.monotonic() - began < 5
+    with database.read() as session:
+        assert session.query(Answer).count() == 10_000
+
+
+def test_old_answers_are_forgotten_a_part_at_a_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "CLEAN_BATCH", 2)
+    log = AnswerLog(database)
+    for number in range(3):
+        add(log, f"r{number}")
+    log._flush()
+    with database.write() as session:
+        session.query(Answer).update({"created_at": datetime.now(UTC) - timedelta(hours=25)})
+    assert [log._clean(), log._clean()] == [True, False]
 
 
 def test_answers_older_than_a_day_are_forgotten(database: Database) -> None:
