@@ -23,13 +23,14 @@ from shared.errors import InvalidArgument, Unsupported
 COMPILE_SECONDS = 5.0
 KEPT_GRAMMARS = 64
 LONGEST_ERROR = 500  # characters; it repeats parts of the grammar
-LIMITS = {
-    "initial_lexer_fuel": 1_000_000,  # 20 ms
-    "step_lexer_fuel": 100_000,  # 7 ms
-    "step_max_items": 50_000,  # 2.5 ms
-    "max_lexer_states": 20_000,  # 40 MB, shared by all answers under one grammar
-    "max_grammar_size": 200_000,
-}
+LIMITS = LLParserLimits(
+    initial_lexer_fuel=1_000_000,  # 20 ms
+    step_lexer_fuel=100_000,  # 7 ms
+    step_max_items=50_000,  # 2.5 ms
+    max_lexer_states=20_000,  # 40 MB, shared by all answers under one grammar
+    max_grammar_size=200_000,
+    verbose_errors=False,
+)
 
 
 class ConstraintState:
@@ -129,7 +130,7 @@ def allowed(states: Sequence[ConstraintState], vocabulary: int) -> torch.Tensor:
 
 def _matcher(trie: LLTokenizer, grammar: str) -> LLMatcher:
     """Computing the first mask finds grammars that nothing can follow."""
-    matcher = LLMatcher(trie, grammar, log_level=0, limits=LLParserLimits(verbose_errors=False, **LIMITS))
+    matcher = LLMatcher(trie, grammar, log_level=0, limits=LIMITS)
     if not matcher.is_error():
         matcher.compute_bitmask()
     return matcher

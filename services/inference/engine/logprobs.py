@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from services.inference.engine.interface import TokenLogprob
+from services.inference.engine.selecting import top
 
 
 def token_logprobs(logits: torch.Tensor, tokens: Sequence[int], alternatives: int) -> list[TokenLogprob]:
@@ -17,7 +18,7 @@ def token_logprobs(logits: torch.Tensor, tokens: Sequence[int], alternatives: in
     width = min(alternatives, logits.shape[1])
     if not width:
         return [TokenLogprob(token, value) for token, value in zip(tokens, chosen.tolist(), strict=True)]
-    values, ids = logits.topk(width, dim=-1)
+    values, ids = top(logits, width)
     likeliest = zip(ids.tolist(), (values - totals[:, None]).tolist(), strict=True)
     return [
         TokenLogprob(token, value, tuple(zip(others, theirs, strict=True)))

@@ -1,37 +1,24 @@
 """Drawing the next token. A row's result depends on its own logits, request and history alone.
 
-Each request owns a generator and draws one number a token, so the batch around it changes nothing.
+Each answer owns a generator and draws one number a token, so the batch around it changes nothing.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 
 import torch
 
-from services.inference.engine.constraints import ConstraintState
 from services.inference.engine.interface import Sampling
+from services.inference.engine.logprobs import token_logprobs
+from services.inference.engine.penalties import Row, adjust, adjust_all
+from services.inference.engine.selecting import likeliest, top
 
-SHORTLIST = 256  # sorting a vocabulary of 49k costs 3 ms a row; the nucleus nearly always fits in this
-
-
-@dataclass(frozen=True)
-class Row:
-    """What sampling has to know of one answer: its tokens so far, those forbidden now, what it must follow.
-
-    `logprobs` asks for the log-probability of the token and of so many alternatives.
-    """
-
-    sampling: Sampling
-    generator: Random
-    prompt: Sequence[int]
-    generated: Sequence[int]
-    forbidden: Sequence[int] = ()
-    constraint: ConstraintState | None = None
-    logprobs: int | None = None
+__all__ = ["Drawn", "Row", "adjust", "draw", "sample"]
+SHORTLISTS = (64, 1024)  # sorting a vocabulary of 49k costs 3 ms a row; the nucleus nearly always fits in these
+COLDEST = 1e-20  # below it a temperature is 0 in float32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Drawn:
     """A token; its log-probability and the likeliest tokens' (id, log-probability) where they were asked for."""
 
@@ -41,63 +28,84 @@ class Drawn:
 
 
 def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[Drawn | None]:
-    """Next tokens from float32 logits (rows, vocabulary), changed in place; None where they are not finite."""
+    """Next tokens from float32 logits (rows, vocabulary), changed in place.
+
+    None where they are not finite or the row's constraint allows no token. Log-probabilities are of the logits given.
+    """
     assert logits.shape[0] == len(rows)
-    finite: list[bool] = logits.sum(dim=-1).isfinite().tolist()
-    for row, values in zip(rows, logits, strict=True):
-        adjust(values, row)
-    likeliest: list[int] = logits.argmax(dim=-1).tolist()
-    return [
-        None if not ok else Drawn(best if row.sampling.temperature == 0 else draw(values, row))
-        for ok, best, row, values in zip(finite, likeliest, rows, logits, strict=True)
-    ]
+    asked = [place for place, row in enumerate(rows) if row.logprobs is not None]
+    raw = logits[asked] if asked else logits
+    adjust_all(logits, rows)
+    tokens = likeliest(logits)
+    drawing = [at for at, row in enumerate(rows) if row.sampling.temperature > 0 and tokens[at] is not None]
+    if drawing:
+        chosen = draw(logits if len(drawing) == len(rows) else logits[drawing], [rows[at] for at in drawing])
+        for at, token in zip(drawing, chosen, strict=True):
+            tokens[at] = token
+    drawn = [None if token is None else Drawn(token) for token in tokens]
+    if asked:
+        _note(drawn, raw, asked, [rows[at].logprobs or 0 for at in asked])
+    return drawn
 
 
-def adjust(logits: torch.Tensor, row: Row) -> None:
-    """Apply the repetition penalty (CTRL, Keskar et al. 2019) and forbidden tokens to a row, in place."""
-    penalty = row.sampling.repetition_penalty
-    if penalty != 1.0:
-        seen = torch.tensor([*row.prompt, *row.generated], device=logits.device)
-        values = logits[seen]
-        logits[seen] = torch.where(values < 0, values * penalty, values / penalty)
-    if row.forbidden:
-        logits[torch.tensor(list(row.forbidden), device=logits.device)] = float("-inf")
+def draw(logits: torch.Tensor, rows: Sequence[Row]) -> list[int]:
+    """Draw from each row by the inverse of its cumulative distribution, after temperature, top-k, top-p, min-p."""
+    points = torch.tensor([row.generator.random() for row in rows], device=logits.device)
+    temperatures = torch.tensor([max(row.sampling.temperature, COLDEST) for row in rows], device=logits.device)
+    probabilities = torch.softmax((logits - logits.amax(dim=-1, keepdim=True)) / temperatures[:, None], dim=-1)
+    tokens = [0] * len(rows)
+    whole = [at for at, row in enumerate(rows) if not _filters(row.sampling)]
+    if whole:
+        cumulative = probabilities[whole].cumsum(dim=-1)
+        _place(tokens, whole, _invert(cumulative, cumulative[:, -1:], points[whole]))
+    left = [at for at, row in enumerate(rows) if _filters(row.sampling)]
+    vocabulary = logits.shape[1]
+    for width in (*(size for size in SHORTLISTS if size < vocabulary), vocabulary):
+        if left:
+            values, ids = top(probabilities[left], width)
+            cumulative = values.cumsum(dim=-1)
+            kept, fits = _cut(values, cumulative, [rows[at].sampling for at in left], vocabulary)
+            chosen = _invert(cumulative, cumulative.gather(1, kept[:, None] - 1), points[left])
+            _place(tokens, left, ids.gather(1, chosen[:, None])[:, 0])  # drawn again where the filters end later
+            left = [at for at, fit in zip(left, fits.tolist(), strict=True) if not fit]
+    return tokens
 
 
-def draw(logits: torch.Tensor, row: Row) -> int:
-    """Draw by the inverse of the cumulative distribution, after top-k, then top-p, then min-p."""
-    sampling = row.sampling
-    probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
-    point = row.generator.random()
-    if not (sampling.top_k or sampling.top_p < 1 or sampling.min_p > 0):
-        return _invert(probabilities, point)
-    values, ids = _filtered(probabilities, sampling)
-    return int(ids[_invert(values, point)])
+def _filters(sampling: Sampling) -> bool:
+    return sampling.top_k > 0 or sampling.top_p < 1 or sampling.min_p > 0
 
 
-def _filtered(probabilities: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:
-    """The kept probabilities, likeliest first, and their token ids."""
-    vocabulary = probabilities.shape[0]
-    width = min(sampling.top_k or SHORTLIST, vocabulary)
-    values, ids = probabilities.topk(width)
-    if not sampling.top_k and width < vocabulary and not _ends_within(values, sampling):
-        values, ids = probabilities.sort(descending=True)
-    keep = torch.ones_like(values, dtype=torch.bool)
-    if sampling.top_p < 1:
-        total = values.sum() if sampling.top_k else torch.ones(())
-        keep &= values.cumsum(0) - values < sampling.top_p * total
-    if sampling.min_p > 0:
-        keep &= values >= sampling.min_p * values[0]
-    keep[0] = True
-    return values[keep], ids[keep]
+def _place(tokens: list[int], places: Sequence[int], found: torch.Tensor) -> None:
+    for at, token in zip(places, found.tolist(), strict=True):
+        tokens[at] = token
 
 
-def _ends_within(values: torch.Tensor, sampling: Sampling) -> bool:
-    """Whether the cut lies inside this shortlist, so that the rest need not be sorted."""
-    return bool(values.sum() >= sampling.top_p) or bool(values[-1] < sampling.min_p * values[0])
+def _cut(
+    values: torch.Tensor, cumulative: torch.Tensor, samplings: Sequence[Sampling], vocabulary: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How many of the likeliest probabilities (rows, width) each row keeps, and whether no more of them are needed."""
+    device, width = values.device, values.shape[1]
+    top_k = torch.tensor([sampling.top_k for sampling in samplings], device=device)
+    top_p = torch.tensor([sampling.top_p for sampling in samplings], device=device)[:, None]
+    min_p = torch.tensor([sampling.min_p for sampling in samplings], device=device)[:, None]
+    first = torch.where(top_k > 0, top_k, width).clamp(max=width)
+    total = torch.where(top_k > 0, cumulative.gather(1, first[:, None] - 1)[:, 0], 1.0)[:, None]
+    outside = (top_p < 1) & (cumulative - values >= top_p * total) | (values < min_p * values[:, :1])
+    kept = torch.minimum(first, width - outside.sum(dim=-1)).clamp(min=1)
+    fits = torch.where(top_k > 0, top_k <= width, outside[:, -1]) | (width == vocabulary)
+    return kept, fits
 
 
-def _invert(probabilities: torch.Tensor, point: float) -> int:
-    cumulative = probabilities.cumsum(0)
-    index = torch.searchsorted(cumulative, cumulative[-1] * point, right=True)
-    return min(int(index), probabilities.shape[0] - 1)
+def _invert(cumulative: torch.Tensor, totals: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """The first place whose cumulative probability is above the point of the total; never one of probability 0."""
+    totals = totals.contiguous()
+    found = torch.searchsorted(cumulative, totals * points[:, None], right=True)
+    return torch.minimum(found, torch.searchsorted(cumulative, totals))[:, 0]
+
+
+def _note(drawn: list[Drawn | None], raw: torch.Tensor, asked: Sequence[int], alternatives: Sequence[int]) -> None:
+    """Add log-probabilities of the raw logits to the tokens drawn at the rows `asked`."""
+    tokens = [0 if (one := drawn[at]) is None else one.token for at in asked]
+    for at, count, entry in zip(asked, alternatives, token_logprobs(raw, tokens, max(alternatives)), strict=True):
+        if drawn[at] is not None:
+            drawn[at] = Drawn(entry.token_id, entry.logprob, entry.alternatives[:count])
