@@ -1,12 +1,16 @@
 """From a packed step to logits, with any transformers causal language model."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
+from services.inference.engine.adapters import Adapter, adaptable, add_product
 from services.inference.engine.cache import PagedCache
-from services.inference.engine.step import Step
+from services.inference.engine.quantization import quantize_modules
+from services.inference.engine.step import Segment, Step
+from shared.errors import FailedPrecondition
 
 ATTENTION = "flywheel_pages"
 
@@ -17,13 +21,27 @@ class Forward(Protocol):
     cache: PagedCache
     vocabulary: int
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the weights."""
+        ...
+
     def __call__(self, step: Step) -> torch.Tensor: ...
 
 
+def model_bytes(model: torch.nn.Module) -> int:
+    """Bytes of a model's weights and buffers; tied weights count once."""
+    tensors = (*model.parameters(), *model.buffers())
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
+
+
 def new_cache(model: PreTrainedModel, pages: int, capacity: int) -> PagedCache:
-    """A cache that fits the model's layers and heads."""
+    """A cache that fits the model's layers and heads. Raises FailedPrecondition for a model without them."""
     config = model.config.get_text_config()
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:
+        raise not_served(model, "it has no attention heads whose keys and values could be cached")
     return PagedCache(
         layers=config.num_hidden_layers,
         pages=pages,
@@ -35,18 +53,34 @@ def new_cache(model: PreTrainedModel, pages: int, capacity: int) -> PagedCache:
     )
 
 
-class TransformersForward:
-    """The model's own modules, with attention replaced by the step's."""
+def not_served(model: PreTrainedModel, why: str) -> FailedPrecondition:
+    return FailedPrecondition(f"models of type {model.config.model_type!r} are not served: {why}")
 
-    def __init__(self, model: PreTrainedModel, pages: int, capacity: int) -> None:
+
+class TransformersForward:
+    """The model's own modules, with attention replaced by the step's.
+
+    Raises FailedPrecondition for a model that computes its attention, or its memory of the past, in its own way.
+    """
+
+    def __init__(self, model: PreTrainedModel, pages: int, capacity: int, int8: bool = False) -> None:
         AttentionInterface.register(ATTENTION, _attention)
+        _check_config(model, capacity)
         model.set_attn_implementation(ATTENTION)
         self.model = model
         self.cache = new_cache(model, pages, capacity)
         config = model.config.get_text_config()
         self.vocabulary: int = config.vocab_size
+        self._groups: list[tuple[Adapter, torch.Tensor | None]] = []
+        if int8:
+            quantize_modules(model)
+        self.memory_bytes = model_bytes(model)
+        for name in adaptable(model):
+            model.get_submodule(name).register_forward_hook(self._adding(name))
+        self._check_attention(config.num_hidden_layers)
 
     def __call__(self, step: Step) -> torch.Tensor:
+        self._groups = adapter_groups(step)
         output = self.model(
             input_ids=step.ids[None],
             position_ids=step.positions[None],
@@ -56,6 +90,60 @@ class TransformersForward:
         )
         logits: torch.Tensor = output.logits[0]
         return logits.float()
+
+    def _adding(self, name: str) -> Callable[[torch.nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
+        def add(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            for adapter, rows in self._groups:
+                part = adapter.modules.get(name)
+                if part is not None:
+                    add_product(output.view(-1, output.shape[-1]), inputs[0].view(-1, inputs[0].shape[-1]), part, rows)
+
+        return add
+
+    @torch.inference_mode()
+    def _check_attention(self, layers: int) -> None:
+        """A model that does not ask for `_attention` in every layer would give wrong tokens without a word."""
+        page = self.cache.allocate()
+        self.cache.taint(page)
+        witness = _Witness([Segment([page], 0, (0, 0), 1)], self.cache)
+        try:
+            self(witness)
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise not_served(self.model, str(error)) from error
+        finally:
+            self.cache.release(page)
+        if witness.attended != set(range(layers)):
+            raise not_served(self.model, "its layers do not leave attention to the engine")
+
+
+class _Witness(Step):
+    """Notes which layers attended."""
+
+    def __init__(self, segments: Sequence[Segment], cache: PagedCache) -> None:
+        super().__init__(segments, cache)
+        self.attended: set[int] = set()
+
+    def attend(self, layer: int, *parts: Any, **options: Any) -> torch.Tensor:
+        self.attended.add(layer)
+        return super().attend(layer, *parts, **options)
+
+
+def adapter_groups(step: Step) -> list[tuple[Adapter, torch.Tensor | None]]:
+    """The adapters of a step with the rows of each; None where one has all rows."""
+    groups: list[tuple[Adapter, torch.Tensor | None]] = []
+    for adapter, rows in step.adapters:
+        assert isinstance(adapter, Adapter)
+        groups.append((adapter, None if len(rows) == len(step.ids) else rows))
+    return groups
+
+
+def _check_config(model: PreTrainedModel, capacity: int) -> None:
+    config = model.config.get_text_config()
+    chunk = getattr(config, "attention_chunk_size", None)
+    if "chunked_attention" in (getattr(config, "layer_types", None) or ()) and chunk and chunk < capacity:
+        raise not_served(model, f"it attends in chunks of {chunk} positions")
 
 
 def _attention(

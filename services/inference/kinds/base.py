@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from services.inference.engine.compute import ComputeThread
+from services.inference.engine.forward import model_bytes as model_bytes
 from services.inference.engine.interface import Load
 
 
@@ -28,6 +29,11 @@ class Served(Protocol):
     tokenizer: PreTrainedTokenizerBase
 
     @property
+    def healthy(self) -> bool:
+        """Whether it answers; a request in between is told so at once."""
+        ...
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of weights and cache. What versions share is divided by them, so the sum over all is the truth now;
         when one goes, what it shared is divided anew."""
@@ -40,10 +46,3 @@ class Served(Protocol):
     def load(self) -> Load: ...
 
     def close(self, grace_seconds: float = 0.0) -> None: ...
-
-
-def model_bytes(model: PreTrainedModel) -> int:
-    """Bytes of a model's weights and buffers; tied weights count once."""
-    tensors = (*model.parameters(), *model.buffers())
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
-    return sum(storages.values())

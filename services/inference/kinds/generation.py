@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from services.inference.engine.cache import PagedCache
 from services.inference.engine.forward import Forward, TransformersForward
 from services.inference.engine.interface import (
     Engine,
@@ -17,7 +18,7 @@ from services.inference.engine.interface import (
 from services.inference.engine.llama import LlamaForward
 from services.inference.engine.scheduler import Limits
 from services.inference.engine.torch_engine import TorchEngine
-from services.inference.kinds.base import Resources, model_bytes
+from services.inference.kinds.base import Resources
 from shared.errors import InvalidArgument
 from shared.modeling.kinds.base import length_limit
 from shared.modeling.kinds.turns import ROLES, Message, encode_prompt
@@ -37,6 +38,10 @@ class Generator:
         self.engine_name = engine.name
         self.tokenizer = tokenizer
         self._engine = engine
+
+    @property
+    def healthy(self) -> bool:
+        return self._engine.healthy
 
     def prompt(
         self, text: str | None = None, messages: Sequence[Message] = (), token_ids: Sequence[int] = ()
@@ -93,16 +98,21 @@ def serve(loaded: LoadedModel, resources: Resources) -> Generator:
         waiting_requests=resources.waiting_requests,
         waiting_tokens=resources.waiting_tokens,
     )
-    weights = model_bytes(loaded.model)
     forward = forward_for(loaded.model, limits)
     engine = TorchEngine(forward, loaded.tokenizer, _ends(loaded), limits, resources.compute, resources.on_token)
-    return Generator(engine, loaded.tokenizer, weights)
+    return Generator(engine, loaded.tokenizer, forward.memory_bytes + _bytes_of(forward.cache))
 
 
-def forward_for(model: PreTrainedModel, limits: Limits) -> Forward:
-    """The lean forward pass where it fits the architecture, else the model's own modules."""
-    lean = LlamaForward.fits(model, limits.max_length)
-    return (LlamaForward if lean else TransformersForward)(model, limits.pages, limits.max_length)
+def forward_for(model: PreTrainedModel, limits: Limits, int8: bool = False) -> Forward:
+    """The fastest forward pass that computes this architecture: lean, or with the model's own modules."""
+    bounds = (limits.pages, limits.max_length)
+    if LlamaForward.fits(model):
+        return LlamaForward(model, *bounds, int8)
+    return TransformersForward(model, *bounds, int8)
+
+
+def _bytes_of(cache: PagedCache) -> int:
+    return sum(tensor.nbytes for tensor in (*cache.keys, *cache.values))
 
 
 def _ends(loaded: LoadedModel) -> frozenset[int]:

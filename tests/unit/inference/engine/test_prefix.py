@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.inference.engine.adapters import Adapter
 from services.inference.engine.cache import PAGE
 from services.inference.engine.interface import GenerationRequest, Sampling, Stopping
 from services.inference.engine.torch_engine import TorchEngine
@@ -50,11 +51,7 @@ def test_an_answer_is_reused_by_the_next_turn(engine_of: Make) -> None:
 
 def test_another_salt_or_adapter_shares_nothing(engine_of: Make) -> None:
     engine = engine_of()
-
-    class Named:
-        digest = "abc"
-
-    engine.add_adapter(Named())
+    engine.add_adapter(Adapter("abc", {}))
     for fields in ({}, {"salt": "a"}, {"salt": "b"}, {"adapter": "abc"}, {"adapter": "abc", "salt": "a"}):
         assert ask(engine, LONG_PROMPT, **fields)[1] == 0
         assert ask(engine, LONG_PROMPT, **fields)[1] == 128

@@ -202,10 +202,10 @@ def test_nan_ends_one_request_and_leaves_the_slot_clean(engine_of: Make) -> None
     engine = engine_of(slots=1)
     plain = ids_of(list(engine.submit(request("before"))))
     forward = engine._forward
-    sound = forward._embedding.clone()  # type: ignore[attr-defined]
-    forward._embedding[5] = float("nan")  # type: ignore[attr-defined]
+    sound = forward._embedding.weight.clone()  # type: ignore[attr-defined]
+    forward._embedding.weight[5] = float("nan")  # type: ignore[attr-defined]
     broken = end_of(list(engine.submit(request("broken", (5,) * 40))))
-    forward._embedding.copy_(sound)  # type: ignore[attr-defined]
+    forward._embedding.weight.copy_(sound)  # type: ignore[attr-defined]
     assert broken.reason is FinishReason.ERROR
     assert "not finite" in broken.error
     assert ids_of(list(engine.submit(request("after")))) == plain
