@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SMALLEST_CHUNK = 16  # prompt tokens: below that a step costs the same
+STRETCH = 1.5
 MEMORY = 0.9  # weight of what was measured before
 
 
@@ -30,11 +31,16 @@ class Pace:
         """An answer has ended after this share of the tokens it was allowed."""
         self.used = _blend(self.used, share)
 
-    def chunk(self, step_seconds: float, most: int) -> int:
-        """Prompt tokens that a step may take beside running answers without lasting longer than `step_seconds`."""
+    def chunk(self, step_seconds: float, most: int, pending: int) -> int:
+        """Prompt tokens that a step may take beside running answers without lasting longer than `step_seconds`.
+
+        The more seconds the `pending` prompt tokens will take, the longer a step may last, up to `STRETCH` times:
+        else prompts that arrive faster than such chunks are computed would wait ever longer.
+        """
         if not self.prompt_token:
             return most
-        room = (step_seconds - (self.decode_step or 0.0)) / self.prompt_token
+        seconds = step_seconds * min(1.0 + pending * self.prompt_token, STRETCH)
+        room = (seconds - (self.decode_step or 0.0)) / self.prompt_token
         return max(min(int(room), most), min(SMALLEST_CHUNK, most))
 
     def wait(self, prompt_tokens: int, position: int, remaining: Sequence[int]) -> float:

@@ -159,6 +159,10 @@ class Answer:
         self.finish(reason or FinishReason.LENGTH, stream)
         self.score = score
 
+    def trouble(self) -> str:
+        """Why its constraint lets no token follow, if that is so."""
+        return "" if self._constraint is None else self._constraint.error
+
     def _make_row(self) -> Row:
         return Row(
             sampling=self.request.sampling,

@@ -24,6 +24,12 @@ class Outcome:
     beams: list[Continuation] | None = None
     broken: bool = False
 
+    def trouble(self) -> str:
+        """Why the request can't go on, or nothing."""
+        if self.broken:
+            return NOT_FINITE
+        return next((answer.trouble() or NOT_FINITE for answer, drawn in self.drawn if drawn[0] is None), "")
+
 
 def choose(plan: Sequence[Work], logits: torch.Tensor) -> list[Outcome]:
     """One outcome a request whose logits were wanted. Logits are float32 (wanted, vocabulary), changed in place."""

@@ -24,21 +24,21 @@ ECHO_CHUNK = 64  # prompt tokens a step whose logits are wanted: a row of them i
 class Limits:
     """Bounds of an engine, in requests and tokens.
 
-    `slots` answers run at once, over `cache_tokens` cached positions (0: room for `slots` of the longest).
+    `slots` answers run at once, over `cache_tokens` cached positions (0: room for 16 of the longest).
     `busy_chunk` and `idle_chunk` bound the prompt tokens of a step while others decode and while none does;
-    beside others the chunk is cut so that a step takes `step_seconds`: a long prompt may slow running answers
+    beside others the chunk is cut so that a step takes about `step_seconds`: a long prompt may slow running answers
     down, but not stop them. `speculate` tokens are guessed for each of at most `speculate_slots` running answers;
     `reuse` shares pages between equal beginnings.
     """
 
-    slots: int = 16
+    slots: int = 64
     max_length: int = 2048
     cache_tokens: int = 0
     waiting_requests: int = 256
     waiting_tokens: int = 65_536
-    busy_chunk: int = 256
+    busy_chunk: int = 512
     idle_chunk: int = 512
-    step_seconds: float = 0.05
+    step_seconds: float = 0.08
     speculate: int = 4
     speculate_slots: int = 2
     reuse: bool = True
@@ -46,7 +46,8 @@ class Limits:
     @property
     def pages(self) -> int:
         """Pages of the cache."""
-        return max(1, self.cache_tokens // PAGE) if self.cache_tokens else self.slots * pages_for(self.max_length)
+        longest = min(self.slots, 16) * pages_for(self.max_length)
+        return max(1, self.cache_tokens // PAGE) if self.cache_tokens else longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,10 @@ class Scheduler:
         if not prefilling:
             return plan
         limits = self._limits
-        budget = self.pace.chunk(limits.step_seconds, limits.busy_chunk) if decoding else limits.idle_chunk
+        budget = limits.idle_chunk
+        if decoding:
+            pending = self._waiting_tokens + sum(one.prompt_tokens - one.first.cached for one in prefilling)
+            budget = self.pace.chunk(limits.step_seconds, limits.busy_chunk, pending)
         for one in sorted(prefilling, key=lambda one: _rank(one, now)):
             if budget <= 0:
                 break

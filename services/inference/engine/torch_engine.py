@@ -11,8 +11,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from services.inference.engine.answer import Answer
-from services.inference.engine.choosing import NOT_FINITE, Outcome, choose
+from services.inference.engine.choosing import Outcome, choose
 from services.inference.engine.compute import ComputeThread
+from services.inference.engine.constraints import Grammars
 from services.inference.engine.forward import Forward
 from services.inference.engine.interface import FinishReason, GenerationRequest, Load, Stream
 from services.inference.engine.sampling import Drawn
@@ -57,6 +58,7 @@ class TorchEngine:
         self._compute = compute
         self._on_token = on_token
         self._on_health = on_health
+        self._grammars = Grammars(tokenizer, eos, forward.vocabulary)
         self._adapters: dict[str, Adapter] = {}
         self._scheduler = Scheduler(limits, forward.cache)
         self._changed = threading.Condition()
@@ -77,6 +79,7 @@ class TorchEngine:
     def submit(self, request: GenerationRequest) -> Stream:
         """See `Engine.submit`. Also `NotFound` for an adapter that is not here."""
         self._check_prompt(request.prompt)
+        constraint = None if request.constraint is None else self._grammars.start(request.constraint)
         room = self.max_length - len(request.prompt)
         wish = request.stopping.max_tokens
         max_new = room if wish is None else min(wish, room)
@@ -92,7 +95,7 @@ class TorchEngine:
             self._scheduler.check(request, len(request.prompt) + max_new)
             stream = Stream(request.id, len(self._scheduler.waiting))
             adapter = None if request.adapter is None else self._adapters[request.adapter]
-            sequence = RequestSequence(request, stream, self._tokenizer, self._eos, max_new, None, adapter)
+            sequence = RequestSequence(request, stream, self._tokenizer, self._eos, max_new, constraint, adapter)
             self._scheduler.add(sequence)
             self._changed.notify_all()
         return stream
@@ -228,8 +231,9 @@ class TorchEngine:
         works = {id(work.answer): work for work in plan if work.answer.proposed}
         now = time.monotonic()
         for outcome in outcomes:
-            if outcome.broken or any(None in drawn[:1] for _, drawn in outcome.drawn):
-                self._end(outcome.sequence, FinishReason.ERROR, NOT_FINITE)
+            trouble = outcome.trouble()
+            if trouble:
+                self._end(outcome.sequence, FinishReason.ERROR, trouble)
             elif outcome.beams is not None:
                 self._grow_beams(outcome, now)
             else:

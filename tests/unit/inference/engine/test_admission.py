@@ -81,16 +81,18 @@ def test_a_deadline_that_the_queue_will_break_is_refused_with_a_time_to_retry(en
 
 def test_a_chunk_is_as_long_as_the_step_allows() -> None:
     pace = Pace()
-    assert pace.chunk(0.05, 256) == 256
+    assert pace.chunk(0.05, 256, 0) == 256
     for _ in range(3):
         pace.observe_step(0.02, 16, 0)
         pace.observe_step(0.07, 16, 100)
     assert pace.decode_step == pytest.approx(0.02)
     assert pace.prompt_token == pytest.approx(0.0005)
-    assert pace.chunk(0.05, 256) == pytest.approx(60, abs=1)
-    assert pace.chunk(0.05, 40) == 40
-    assert pace.chunk(0.001, 256) == SMALLEST_CHUNK
-    assert pace.chunk(0.001, 8) == 8
+    assert pace.chunk(0.05, 256, 0) == pytest.approx(60, abs=1)
+    assert pace.chunk(0.05, 256, 200) == pytest.approx(70, abs=1)
+    assert pace.chunk(0.05, 256, 100_000) == pytest.approx(110, abs=1)
+    assert pace.chunk(0.05, 40, 0) == 40
+    assert pace.chunk(0.001, 256, 0) == SMALLEST_CHUNK
+    assert pace.chunk(0.001, 8, 0) == 8
 
 
 def test_the_estimated_wait_counts_prompts_and_the_places_that_come_free() -> None:

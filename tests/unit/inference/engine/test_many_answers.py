@@ -1,6 +1,6 @@
 """Several answers to one prompt: computed once, each with numbers of its own."""
 
-from services.inference.engine.interface import Chunk, GenerationRequest, Output, Sampling, Stopping
+from services.inference.engine.interface import Chunk, Constraint, GenerationRequest, Output, Sampling, Stopping
 from tests.unit.inference.engine.conftest import Make, end_of, ids_of
 
 HOT = Sampling(temperature=1.5, seed=9)
@@ -56,3 +56,17 @@ def test_echo_comes_first_with_the_log_probabilities_of_the_prompt(engine_of: Ma
     assert all(len(entry.alternatives) == 2 for entry in echo.logprobs[1:])
     plain = ids_of(list(engine.submit(GenerationRequest("plain", PROMPT, stopping=stopping))))
     assert ids_of(outputs[1:]) == plain
+
+
+def test_each_answer_follows_the_constraint_by_itself(engine_of: Make) -> None:
+    engine = engine_of()
+    choices = ("yes", "no", "perhaps")
+    request = GenerationRequest("r", PROMPT, HOT, Stopping(max_tokens=40), constraint=Constraint(choices=choices), n=4)
+    outputs = list(engine.submit(request))
+    texts: dict[int, str] = {}
+    for output in outputs:
+        if isinstance(output, Chunk):
+            texts[output.index] = texts.get(output.index, "") + output.text
+    assert sorted(texts) == [0, 1, 2, 3]
+    assert set(texts.values()) <= set(choices)
+    assert len(set(texts.values())) > 1
