@@ -14,7 +14,7 @@ from services.inference.engine.penalties import Row, adjust, adjust_all
 from services.inference.engine.selecting import likeliest, top
 
 __all__ = ["Drawn", "Row", "adjust", "draw", "sample"]
-SHORTLISTS = (64, 1024)  # sorting a vocabulary of 49k costs 3 ms a row; the nucleus nearly always fits in these
+SHORTLIST = 64  # sorting a vocabulary of 49k costs 3 ms a row; what the filters keep mostly fits in this
 COLDEST = 1e-20  # below it a temperature is 0 in float32
 
 
@@ -34,7 +34,9 @@ def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[Drawn | None]:
     """
     assert logits.shape[0] == len(rows)
     asked = [place for place, row in enumerate(rows) if row.logprobs is not None]
-    raw = logits[asked] if asked else logits
+    raw = _rows(logits, asked)
+    if any(rows[at].adjusts or rows[at].constraint is not None for at in asked) and raw is logits:
+        raw = logits.clone()
     adjust_all(logits, rows)
     tokens = likeliest(logits)
     drawing = [at for at, row in enumerate(rows) if row.sampling.temperature > 0 and tokens[at] is not None]
@@ -56,19 +58,41 @@ def draw(logits: torch.Tensor, rows: Sequence[Row]) -> list[int]:
     tokens = [0] * len(rows)
     whole = [at for at, row in enumerate(rows) if not _filters(row.sampling)]
     if whole:
-        cumulative = probabilities[whole].cumsum(dim=-1)
+        cumulative = _rows(probabilities, whole).cumsum(dim=-1)
         _place(tokens, whole, _invert(cumulative, cumulative[:, -1:], points[whole]))
-    left = [at for at, row in enumerate(rows) if _filters(row.sampling)]
-    vocabulary = logits.shape[1]
-    for width in (*(size for size in SHORTLISTS if size < vocabulary), vocabulary):
-        if left:
-            values, ids = top(probabilities[left], width)
-            cumulative = values.cumsum(dim=-1)
-            kept, fits = _cut(values, cumulative, [rows[at].sampling for at in left], vocabulary)
-            chosen = _invert(cumulative, cumulative.gather(1, kept[:, None] - 1), points[left])
-            _place(tokens, left, ids.gather(1, chosen[:, None])[:, 0])  # drawn again where the filters end later
-            left = [at for at, fit in zip(left, fits.tolist(), strict=True) if not fit]
+    filtered = [at for at, row in enumerate(rows) if _filters(row.sampling)]
+    if filtered:
+        values, ids = top(_rows(probabilities, filtered), SHORTLIST)
+        found, fits = _within(values, ids, [rows[at].sampling for at in filtered], points[filtered])
+        _place(tokens, filtered, found)
+        for at, fit in zip(filtered, fits.tolist(), strict=True):
+            if not fit and values.shape[1] < logits.shape[1]:
+                tokens[at] = _draw_wide(probabilities[at], rows[at].sampling, points[at])
     return tokens
+
+
+def _draw_wide(probabilities: torch.Tensor, sampling: Sampling, point: torch.Tensor) -> int:
+    """Draw from a row (vocabulary) whose filters keep more than the shortlist, sorting no more of it than needed.
+
+    What lies outside the nucleus sums to 1 - top_p at most, so nothing below that over the vocabulary is inside.
+    """
+    if sampling.top_k:
+        values, ids = (part[0] for part in top(probabilities[None], sampling.top_k))
+    else:
+        floor = max(sampling.min_p * float(probabilities.max()), (1 - sampling.top_p) / len(probabilities))
+        least = max(floor, 1 / (8 * SHORTLIST))
+        inside = probabilities >= least
+        while least > floor and float(probabilities[inside].sum()) < sampling.top_p:
+            least = max(floor, least / 8)
+            inside = probabilities >= least
+        values, order = probabilities[inside].sort(descending=True, stable=True)
+        ids = inside.nonzero()[:, 0][order]
+    found, _ = _within(values[None], ids[None], [sampling], point[None])
+    return int(found)
+
+
+def _rows(values: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
+    return values if len(places) == len(values) else values[places]
 
 
 def _filters(sampling: Sampling) -> bool:
@@ -80,20 +104,21 @@ def _place(tokens: list[int], places: Sequence[int], found: torch.Tensor) -> Non
         tokens[at] = token
 
 
-def _cut(
-    values: torch.Tensor, cumulative: torch.Tensor, samplings: Sequence[Sampling], vocabulary: int
+def _within(
+    values: torch.Tensor, ids: torch.Tensor, samplings: Sequence[Sampling], points: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How many of the likeliest probabilities (rows, width) each row keeps, and whether no more of them are needed."""
+    """Draw from the likeliest probabilities (rows, width), best first, and say whose filters end within them."""
     device, width = values.device, values.shape[1]
     top_k = torch.tensor([sampling.top_k for sampling in samplings], device=device)
     top_p = torch.tensor([sampling.top_p for sampling in samplings], device=device)[:, None]
     min_p = torch.tensor([sampling.min_p for sampling in samplings], device=device)[:, None]
+    cumulative = values.cumsum(dim=-1)
     first = torch.where(top_k > 0, top_k, width).clamp(max=width)
     total = torch.where(top_k > 0, cumulative.gather(1, first[:, None] - 1)[:, 0], 1.0)[:, None]
     outside = (top_p < 1) & (cumulative - values >= top_p * total) | (values < min_p * values[:, :1])
     kept = torch.minimum(first, width - outside.sum(dim=-1)).clamp(min=1)
-    fits = torch.where(top_k > 0, top_k <= width, outside[:, -1]) | (width == vocabulary)
-    return kept, fits
+    chosen = _invert(cumulative, cumulative.gather(1, kept[:, None] - 1), points)
+    return ids.gather(1, chosen[:, None])[:, 0], torch.where(top_k > 0, top_k <= width, outside[:, -1])
 
 
 def _invert(cumulative: torch.Tensor, totals: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
