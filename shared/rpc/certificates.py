@@ -57,6 +57,18 @@ def expiry(pem: bytes, name: str) -> datetime:
         raise InvalidArgument(f"{name} holds no PEM certificate") from None
 
 
+def expiries(security: Security) -> dict[str, datetime]:
+    """By setting, when what its file holds ends. Raises InvalidArgument where a file can't work."""
+    found = {}
+    if security.certificate or security.key:
+        chain, _ = check_pair(security)
+        found[CERT] = expiry(chain, CERT)
+    for path, setting in ((security.authority, CA), (security.client_authority, CLIENT_CA)):
+        if path not in ("", SYSTEM):
+            found[setting] = expiry(check_authority(path, setting), setting)
+    return found
+
+
 class ServerCertificates:
     """Answers handshakes with what the files hold now; with what they held before while they hold nonsense."""
 

@@ -88,6 +88,10 @@ class KeyRing:
         self._reading = threading.Lock()
         self._take(self._read())
 
+    @property
+    def size(self) -> int:
+        return len(self._callers)
+
     def find(self, key: str) -> Caller | None:
         """By the key's SHA-256: how long the search takes tells about digests only, and no key can be made of those."""
         self._look()
