@@ -6,6 +6,7 @@ import socket
 import threading
 
 from services.inference.answering.answers import AnswerLog
+from services.inference.answering.asking import Asking
 from services.inference.answering.classifying import Classifying
 from services.inference.answering.explaining import Explaining
 from services.inference.answering.feedback import FeedbackForwarder
@@ -103,13 +104,14 @@ class Application:
 
     def _open_doors(self) -> None:
         classifying = Classifying(self._models, self._answers)
+        asking = Asking(self._models, self._answers)
         generating = Generating(self._models, self._answers)
         feedback = FeedbackForwarder(self._answers, feedback_sender(self._channel))
         operating = Operating(
             self._registry, self._follower, self._models, self._traffic, generating, on_drain=self._health.drain
         )
         explaining = Explaining(self._answers, self._catalogue)
-        inference.register(self._server, InferenceDoor(classifying, generating, explaining, feedback))
+        inference.register(self._server, InferenceDoor(classifying, generating, explaining, feedback, asking))
         serving.register(self._server, ServingDoor(operating, self.name))
 
     def _drain(self) -> None:

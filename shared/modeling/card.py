@@ -31,6 +31,9 @@ class ModelCard:
     dataset_digest: str
     precision: str
     """Arithmetic of the training steps: float32 or bfloat16."""
+    prompt: str = ""
+    """What a text is put into before the model reads it, with {text} and, where it translates, {source} and {target};
+    empty when the model reads the text as it stands."""
 
     def write(self, folder: Path) -> None:
         (folder / FILE_NAME).write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -40,7 +43,8 @@ class ModelCard:
         """Raises DataCorrupted when the folder has no card or one that can't be read."""
         try:
             document = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-            known = {field.name: document[field.name] for field in fields(cls)}
+            known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
+            card = cls(**{**known, "labels": tuple(known["labels"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataCorrupted(f"no readable {FILE_NAME} in model folder {folder.name}: {error!r}") from None
-        return cls(**{**known, "labels": tuple(known["labels"])})
+        return card

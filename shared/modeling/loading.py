@@ -12,10 +12,11 @@ from shared.errors import DataCorrupted, FailedPrecondition, InvalidArgument
 from shared.modeling.bases import BaseModel
 from shared.modeling.card import ModelCard
 from shared.modeling.digests import adapter_digest, base_digest, weights_digest
-from shared.modeling.kinds import find_kind
+from shared.modeling.kinds import find_served_kind
 from shared.modeling.methods import find_method
 from shared.modeling.methods.lora import attach
 
+HEADLESS = ("chat", "embedding")  # kinds that an untouched base model answers
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -36,7 +37,7 @@ def load_model(
     Raises DataCorrupted when weights, adapter or base do not have the digests on the card.
     """
     card = ModelCard.read(folder)
-    kind = find_kind(card.kind)
+    kind = find_served_kind(card.kind)
     if find_method(card.method).adapter:
         model = attach(kind.load(_checked_base(folder, card, base), card.labels), folder, merge)
     else:
@@ -49,7 +50,7 @@ def load_base(
     base: BaseModel, kind: str, *, max_length: int = 1024, device: str = "cpu", dtype: str = "float32"
 ) -> LoadedModel:
     """Load a base model as it is, for a kind that needs no new head; its card's method and run are empty."""
-    if find_kind(kind).name == "classification":
+    if kind not in HEADLESS:
         raise FailedPrecondition(f"base model {base.name} has no head for kind {kind!r} before it is trained")
     card = ModelCard(
         kind=kind,
@@ -64,7 +65,7 @@ def load_base(
         dataset_digest="",
         precision="",
     )
-    model = find_kind(kind).load(base.path, ())
+    model = find_served_kind(kind).load(base.path, ())
     return LoadedModel(_ready(model, device, dtype), load_tokenizer(base.path), card)
 
 

@@ -1,38 +1,49 @@
-"""Texts to labels."""
+"""Texts, and pairs of texts, to labels."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from services.inference.answering.answers import AnswerLog, Times
+from services.inference.answering.asking import Ask, Asking
+from services.inference.answering.asking import OnGone as OnGone
+from services.inference.answering.checks import check_classified
 from services.inference.answering.holding import Models
 from services.inference.answering.metering import metered
-from services.inference.answering.requests import ModelRef, check_classify, check_texts
+from services.inference.answering.requests import ModelRef, check_texts
+from services.inference.engine.attribution import Piece
+from services.inference.engine.batcher import Ticket
 from services.inference.kinds.classification import Classifier
 from services.inference.models.lineage import Lineage
-from shared.storage.ids import new_id
-from shared.telemetry import metrics
+from shared.errors import InvalidArgument
 
 METHOD = "Classify"
 Labels = list[tuple[str, float]]
-OnGone = Callable[[Callable[[], None]], bool]
-"""Registers what to do when the client goes away; False when it is gone already."""
+Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class ClassifyAnswer:
-    """One list of (label, probability) a text, best first."""
+    """One list of (label, probability) a text, best first; where asked for, its words and what they contributed."""
 
     request_id: str
     results: list[Labels]
     lineage: Lineage
     times: Times
+    attributions: list[list[Piece]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Found:
+    results: list[Labels]
+    attributions: list[list[Piece]]
 
 
 class Classifying:
     def __init__(self, models: Models, answers: AnswerLog) -> None:
         self._models = models
-        self._answers = answers
+        self._asking = Asking(models, answers)
 
     def classify(
         self,
@@ -42,26 +53,34 @@ class Classifying:
         request_id: str,
         deadline: float,
         on_gone: OnGone,
+        pairs: Pairs = (),
+        explain: bool = False,
     ) -> ClassifyAnswer:
-        """Labels texts before `deadline` (on the clock of `time.monotonic`). Raises the errors of shared.errors."""
+        """Labels texts (or pairs) before `deadline` (on the clock of `time.monotonic`); with `explain` also says why.
+
+        Raises the errors of shared.errors.
+        """
         with metered(METHOD) as meter:
-            check_classify(texts, top_k, request_id)
-            request_id = request_id or new_id("request")
-            with self._models.hold(model, Classifier, deadline, request_id) as (classifier, lineage):
-                meter.model = model.name
-                ticket = classifier.submit(texts, deadline)
-                if not on_gone(ticket.cancel):
-                    ticket.cancel()
-                rows = ticket.wait()
-                labels = classifier.labels
-            results = [_best(row, labels, top_k) for row in rows]
-            queue = ticket.queue_seconds
-            times = Times(queue=queue, compute=max(meter.seconds - queue, 0.0), total=meter.seconds)
-            metrics.INFERENCE_QUEUE_SECONDS.labels(model.name).observe(queue)
-            output = {"labels": [result[0][0] for result in results]}
-            self._answers.add(request_id, METHOD, {"texts": list(texts)}, output, lineage, times)
-            self._models.copy(model, request_id, Classifier, partial(_agrees, texts, output["labels"]))
-            return ClassifyAnswer(request_id, results, lineage, times)
+            check_classified(texts, pairs, explain)
+            if top_k < 0:
+                raise InvalidArgument(f"top_k is {top_k}; it must be 0 (all) or more", field="top_k")
+            ask = Ask(model, request_id, deadline, on_gone)
+            answered = self._asking.ask(
+                meter,
+                ask,
+                Classifier,
+                lambda classifier: _submit(classifier, texts, pairs, deadline).then(
+                    partial(_finish, classifier, pairs or texts, top_k, deadline if explain else None)
+                ),
+                lambda found: _remembered(texts, pairs, found),
+            )
+            found = answered.result
+            best = [labels[0][0] for labels in found.results]
+            compare = partial(_agrees, texts, pairs, best)
+            self._models.copy(model, answered.request_id, Classifier, compare)
+            return ClassifyAnswer(
+                answered.request_id, found.results, answered.lineage, answered.times, found.attributions
+            )
 
     def tokenize(self, model: ModelRef, texts: Sequence[str], deadline: float) -> list[tuple[list[int], list[str]]]:
         """Ids and pieces of each text, as the model's tokenizer cuts it, uncut in length."""
@@ -74,9 +93,33 @@ class Classifying:
                 return [(one, list(tokenizer.convert_ids_to_tokens(one))) for one in ids]
 
 
-def _agrees(texts: Sequence[str], labels: Sequence[str], shadow: Classifier, deadline: float) -> bool:
+def _submit(classifier: Classifier, texts: Sequence[str], pairs: Pairs, deadline: float) -> Ticket[list[list[float]]]:
+    return classifier.submit_pairs(pairs, deadline) if pairs else classifier.submit(texts, deadline)
+
+
+def _finish(
+    classifier: Classifier,
+    inputs: Sequence[str | tuple[str, str]],
+    top_k: int,
+    explain_until: float | None,
+    rows: list[list[float]],
+) -> _Found:
+    """Ranked labels, and where there is a time to explain until, what spoke for the best."""
+    results = [_best(row, classifier.labels, top_k) for row in rows]
+    if explain_until is None:
+        return _Found(results, [])
+    best = [max(range(len(row)), key=row.__getitem__) for row in rows]
+    return _Found(results, classifier.explain(inputs, best, explain_until))
+
+
+def _remembered(texts: Sequence[str], pairs: Pairs, found: _Found) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    asked: dict[str, Any] = {"pairs": [list(pair) for pair in pairs]} if pairs else {"texts": list(texts)}
+    return asked, {"labels": [labels[0][0] for labels in found.results]}
+
+
+def _agrees(texts: Sequence[str], pairs: Pairs, labels: Sequence[str], shadow: Classifier, deadline: float) -> bool:
     """Whether a shadow gives every text the same best label."""
-    rows = shadow.submit(texts, deadline).wait()
+    rows = _submit(shadow, texts, pairs, deadline).wait()
     return [_best(row, shadow.labels, 1)[0][0] for row in rows] == list(labels)
 
 

@@ -1,15 +1,25 @@
 """What users think of answers, passed on to ingestion with the remembered input and output."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from services.inference.answering.answers import Answer, AnswerLog
-from services.inference.answering.classifying import METHOD as CLASSIFY
+from services.inference.answering.generating import METHOD as GENERATE
 from services.inference.answering.requests import check_request_id
 from shared.errors import FailedPrecondition, InvalidArgument
 
 Receipt = TypeVar("Receipt")
+FIELDS = {
+    "Classify": "labels",
+    "TagTokens": "entities",
+    "ExtractRelations": "relations",
+    "AnswerQuestion": "answers",
+    "Translate": "texts",
+    "Summarize": "texts",
+}
+"""Where the answers of a method stand in what is remembered of them."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +73,22 @@ def _check(feedback: Feedback) -> None:
 
 def _one_input(answer: Answer, index: int) -> tuple[Mapping[str, Any], str]:
     """The row fields of one input, and what was answered to it."""
-    if answer.method != CLASSIFY:
+    if answer.method == GENERATE:
         if "messages" not in answer.input:
             raise FailedPrecondition("a prompt of token ids can't become a row; ask with text or messages")
         return answer.input, str(answer.output["text"])
-    texts, labels = answer.input["texts"], answer.output["labels"]
-    if not 0 <= index < len(texts):
-        raise InvalidArgument(f"index is {index}; the request had {len(texts)} texts, from 0", field="index")
-    return {"text": texts[index]}, str(labels[index])
+    if answer.method not in FIELDS:
+        raise FailedPrecondition(f"answers of {answer.method} take no feedback", method=answer.method)
+    answered = answer.output[FIELDS[answer.method]]
+    (asked,) = (given for given in answer.input.values() if isinstance(given, list))
+    if not 0 <= index < len(asked):
+        raise InvalidArgument(f"index is {index}; the request had {len(asked)} texts, from 0", field="index")
+    output = answered[index] if isinstance(answered[index], str) else json.dumps(answered[index])
+    return _as_row(asked[index]), output
+
+
+def _as_row(asked: Any) -> Mapping[str, Any]:
+    """A text, a pair of texts, or fields that have names already."""
+    if isinstance(asked, str):
+        return {"text": asked}
+    return {"text": asked[0], "text_pair": asked[1]} if isinstance(asked, list) else dict(asked)

@@ -12,8 +12,8 @@ from services.inference.answering.shadowing import Compare, Shadows
 from services.inference.deployments.deployment import State
 from services.inference.deployments.following import Follower
 from services.inference.deployments.registry import Registry
+from services.inference.kinds import answers, kind_of_base, kinds_with, methods_of
 from services.inference.kinds.base import Served
-from services.inference.kinds.classification import Classifier
 from services.inference.models.catalogue import Snapshot
 from services.inference.models.lineage import BASE, BASE_VERSION, CANDIDATE, CHAMPION, Key, Lineage
 from shared.errors import (
@@ -27,7 +27,7 @@ from shared.errors import (
 from shared.storage.ids import new_id
 from shared.telemetry import metrics
 
-Kind = TypeVar("Kind", bound=Served)
+Kind = TypeVar("Kind")
 ALIASES = (CHAMPION, CANDIDATE, BASE)
 ATTEMPTS = 3  # a version may leave between being found and being held
 
@@ -48,19 +48,20 @@ class Models:
     def hold(
         self, ref: ModelRef, kind: type[Kind], deadline: float, request_id: str = ""
     ) -> Iterator[tuple[Kind, Lineage]]:
-        """Keeps the version loaded while the block runs. The request id decides where shares of traffic go.
+        """Keeps the version loaded while the block runs. The request id decides where shares of traffic go; `kind` is
+        a class of kinds, or a capability of several.
 
         Raises NotFound, FailedPrecondition (no champion yet, wrong kind), ResourceExhausted (no memory for it) or
         Unavailable (loading, draining).
         """
-        with self.hold_any(ref, deadline, kind.kind, request_id) as (served, lineage):
+        with self.hold_any(ref, deadline, kind, request_id) as (served, lineage):
             if not isinstance(served, kind):
-                raise _wrong_kind(ref.name, served.kind, kind.kind)
+                raise _wrong_kind(ref.name, served.kind, kind)
             yield served, lineage
 
     @contextmanager
     def hold_any(
-        self, ref: ModelRef, deadline: float, kind: str | None = None, request_id: str = ""
+        self, ref: ModelRef, deadline: float, kind: type | None = None, request_id: str = ""
     ) -> Iterator[tuple[Served, Lineage]]:
         """As `hold`, whatever the kind; `kind` only saves the loading of one that will not do."""
         with ExitStack() as stack:
@@ -94,7 +95,7 @@ class Models:
             raise self._unknown(snapshot, model)
 
     def _enter(
-        self, stack: ExitStack, ref: ModelRef, deadline: float, kind: str | None, request_id: str
+        self, stack: ExitStack, ref: ModelRef, deadline: float, kind: type | None, request_id: str
     ) -> tuple[Served, Lineage]:
         for attempt in range(1, ATTEMPTS + 1):
             key = self._ready(ref, kind, deadline, request_id)
@@ -118,7 +119,7 @@ class Models:
             else self._registry.serving(ref.name, ref.alias)
         )
 
-    def _ready(self, ref: ModelRef, kind: str | None, deadline: float, request_id: str) -> Key:
+    def _ready(self, ref: ModelRef, kind: type | None, deadline: float, request_id: str) -> Key:
         if self._refusing:
             raise Unavailable("this server is shutting down; another one answers", retry_seconds=1.0)
         if not ref.name:
@@ -130,17 +131,13 @@ class Models:
             self._load(ref, key, kind, deadline)
         return key
 
-    def _load(self, ref: ModelRef, key: Key, kind: str | None, deadline: float) -> None:
+    def _load(self, ref: ModelRef, key: Key, kind: type | None, deadline: float) -> None:
         snapshot = self._snapshot()
         if ref.name not in snapshot.known:
             raise self._unknown(snapshot, ref.name)
-        found = snapshot.kinds.get(ref.name)
-        if kind is not None and found is not None and found != kind:
-            raise _wrong_kind(ref.name, found, kind)
-        if key.version == BASE_VERSION and found == Classifier.kind:
-            raise FailedPrecondition(
-                f"the base model of {ref.name!r} has no head that classifies before it is trained", model=ref.name
-            )
+        declared = snapshot.kinds.get(ref.name)
+        if declared is not None and kind is not None:
+            _check_kind(ref.name, declared, key, kind)
         try:
             self._follower.ensure(key).result(timeout=max(deadline - time.monotonic(), 0))
         except FutureTimeout:
@@ -177,5 +174,21 @@ class Models:
         return NotFound(f"no model {name!r}; {there}", model=name)
 
 
-def _wrong_kind(name: str, found: str, wanted: str) -> FailedPrecondition:
-    return FailedPrecondition(f"model {name!r} is of kind {found}; this method needs {wanted}", model=name, kind=found)
+def _check_kind(name: str, declared: str, key: Key, wanted: type) -> None:
+    found = kind_of_base(declared) if key.version == BASE_VERSION else declared
+    if answers(found, wanted):
+        return
+    if answers(declared, wanted):
+        raise FailedPrecondition(
+            f"the base model of {name!r} has no head for kind {declared} before it is trained", model=name
+        )
+    raise _wrong_kind(name, found, wanted)
+
+
+def _wrong_kind(name: str, found: str, wanted: type) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"model {name!r} is of kind {found}, which answers {', '.join(methods_of(found))}; "
+        f"this method needs kind {' or '.join(kinds_with(wanted))}",
+        model=name,
+        kind=found,
+    )

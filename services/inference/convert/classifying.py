@@ -4,7 +4,12 @@ from collections.abc import Sequence
 
 from services.inference.answering.classifying import ClassifyAnswer
 from services.inference.convert.common import lineage, timings
+from services.inference.engine.attribution import Piece
 from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
+
+
+def pairs(request: pb.ClassifyRequest) -> list[tuple[str, str]]:
+    return [(pair.text, pair.text_pair) for pair in request.pairs]
 
 
 def classify_response(answer: ClassifyAnswer) -> pb.ClassifyResponse:
@@ -12,6 +17,8 @@ def classify_response(answer: ClassifyAnswer) -> pb.ClassifyResponse:
         pb.Classification(labels=[pb.LabelScore(label=label, score=score) for label, score in result])
         for result in answer.results
     ]
+    for result, pieces in zip(results, answer.attributions, strict=False):
+        result.attributions.extend(_attribution(piece) for piece in pieces)
     return pb.ClassifyResponse(
         results=results,
         lineage=lineage(answer.lineage),
@@ -22,3 +29,7 @@ def classify_response(answer: ClassifyAnswer) -> pb.ClassifyResponse:
 
 def tokenize_response(results: Sequence[tuple[list[int], list[str]]]) -> pb.TokenizeResponse:
     return pb.TokenizeResponse(results=[pb.Tokenized(ids=ids, pieces=pieces) for ids, pieces in results])
+
+
+def _attribution(piece: Piece) -> pb.Attribution:
+    return pb.Attribution(text=piece.text, start=piece.start, end=piece.end, score=piece.score, in_pair=piece.in_pair)

@@ -1,57 +1,53 @@
-"""Labels for texts."""
+"""Labels for texts and for pairs of texts."""
 
 from collections.abc import Sequence
 
-from transformers import PreTrainedTokenizerBase
+import numpy as np
 
-from services.inference.engine.batcher import Batcher, BatchLimits, Ticket
-from services.inference.engine.encoder import Encoder
-from services.inference.engine.interface import Load
-from services.inference.kinds.base import Resources, model_bytes
-from shared.modeling.kinds.base import length_limit
-from shared.modeling.kinds.classification import encode_texts
+from services.inference.engine.attribution import Explainer, Piece
+from services.inference.engine.batcher import Ticket
+from services.inference.engine.encoder import Encodes, Output
+from services.inference.engine.precision import label_encoder
+from services.inference.kinds.base import Resources
+from services.inference.kinds.encoders import EncoderModel
 from shared.modeling.loading import LoadedModel
 
 
-class Classifier:
+class Classifier(EncoderModel):
     """Labels texts. Texts are cut on the right at the length the model was trained and judged with."""
 
     kind = "classification"
-    engine_name = "torch"
 
-    def __init__(
-        self,
-        batcher: Batcher,
-        tokenizer: PreTrainedTokenizerBase,
-        labels: Sequence[str],
-        max_length: int,
-        memory_bytes: int,
-    ) -> None:
-        self.memory_bytes = memory_bytes
-        self.tokenizer = tokenizer
-        self.labels = tuple(labels)
-        self._batcher = batcher
-        self._max_length = max_length
+    def __init__(self, loaded: LoadedModel, resources: Resources) -> None:
+        super().__init__(loaded, resources)
+        self._explainer = Explainer(loaded.model, self._texts, resources.compute)
 
-    def submit(self, texts: Sequence[str], deadline: float | None) -> Ticket:
-        ids, _ = encode_texts(self.tokenizer, texts, self._max_length)
-        return self._batcher.submit(ids, deadline)
+    def submit(self, texts: Sequence[str], deadline: float | None) -> Ticket[list[list[float]]]:
+        """Probabilities in the order of `labels`, one row a text."""
+        return self._batcher.submit(self._texts.texts(texts), deadline).then(_all_probabilities)
 
-    def probe(self) -> None:
-        for texts in (["probe"], ["a somewhat longer probe"] * 8):
-            for row in self.submit(texts, deadline=None).wait():
-                if len(row) != len(self.labels):
-                    raise ValueError(f"the model gives {len(row)} scores for {len(self.labels)} labels")
+    def submit_pairs(self, pairs: Sequence[tuple[str, str]], deadline: float | None) -> Ticket[list[list[float]]]:
+        """As `submit`, for pairs of texts that are judged together."""
+        return self._batcher.submit(self._texts.pairs(pairs), deadline).then(_all_probabilities)
 
-    def load(self) -> Load:
-        return self._batcher.load()
+    def explain(
+        self, inputs: Sequence[str | tuple[str, str]], labels: Sequence[int], deadline: float
+    ) -> list[list[Piece]]:
+        """Which words spoke for the label of each text or pair. Raises DeadlineExceeded, FailedPrecondition."""
+        return [self._explainer.explain(one, label, deadline) for one, label in zip(inputs, labels, strict=True)]
 
-    def close(self, grace_seconds: float = 0.0) -> None:
-        self._batcher.close(grace_seconds)
+    def _encoder(self, loaded: LoadedModel, resources: Resources) -> Encodes:
+        return label_encoder(loaded.model, int(loaded.tokenizer.pad_token_id), resources.compute)
 
 
-def serve(loaded: LoadedModel, resources: Resources) -> Classifier:
-    encoder = Encoder(loaded.model, int(loaded.tokenizer.pad_token_id))
-    limit = length_limit(loaded.model, loaded.tokenizer, loaded.card.max_length)
-    batcher = Batcher(encoder, BatchLimits(waiting_tokens=resources.waiting_tokens), resources.compute)
-    return Classifier(batcher, loaded.tokenizer, loaded.card.labels, limit, model_bytes(loaded.model))
+def probabilities(logits: Output) -> Output:
+    """Softmax over the last axis, in float64 and back."""
+    wide = logits.astype(np.float64)
+    weights = np.exp(wide - wide.max(-1, keepdims=True))
+    found: Output = (weights / weights.sum(-1, keepdims=True)).astype(np.float32)
+    return found
+
+
+def _all_probabilities(rows: list[Output]) -> list[list[float]]:
+    found: list[list[float]] = probabilities(np.stack(rows)).tolist() if rows else []
+    return found

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from services.inference.engine.compute import ComputeThread
-from services.inference.kinds import serve
+from services.inference.kinds import kind_of_base, serve
 from services.inference.kinds.base import Resources, Served
 from services.inference.kinds.generation import CONTEXT_LIMIT, Generator
 from services.inference.models.lineage import BASE_VERSION, Lineage, VersionRecord
@@ -49,7 +49,7 @@ class TorchLoader:
     def load(self, record: VersionRecord) -> tuple[Served, Lineage]:
         torch.set_num_threads(1)  # a pool of OpenMP threads here would slow the compute thread's down
         loaded = self._load_base(record) if record.key.version == BASE_VERSION else self._load_version(record)
-        served = serve(record.kind, loaded, self._resources(record.key.model))
+        served = serve(loaded.card.kind, loaded, self._resources(record.key.model))
         try:
             served.probe()
         except BaseException:
@@ -62,9 +62,8 @@ class TorchLoader:
 
     def _load_base(self, record: VersionRecord) -> LoadedModel:
         base = open_base(record.base, self._bases, self._artifacts)
-        return load_base(
-            base, record.kind, max_length=CONTEXT_LIMIT, device=self._device, dtype=self._dtype(record.kind)
-        )
+        kind = kind_of_base(record.kind)
+        return load_base(base, kind, max_length=CONTEXT_LIMIT, device=self._device, dtype=self._dtype(kind))
 
     def _load_version(self, record: VersionRecord) -> LoadedModel:
         folder = self._artifacts.fetch_folder(record.weights_uri)

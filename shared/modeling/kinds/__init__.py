@@ -1,15 +1,48 @@
 """Task kinds by name."""
 
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.base import Kind
+from shared.modeling.kinds.answer_selection import AnswerSelection
+from shared.modeling.kinds.base import Kind, ServedKind
 from shared.modeling.kinds.chat import Chat
 from shared.modeling.kinds.classification import Classification
+from shared.modeling.kinds.embedding import Embedding
+from shared.modeling.kinds.question_answering import QuestionAnswering
+from shared.modeling.kinds.ranking import Ranking
+from shared.modeling.kinds.relation_extraction import RelationExtraction
+from shared.modeling.kinds.rewriting import Summarisation, Translation
+from shared.modeling.kinds.token_classification import TokenClassification
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (Classification(), Chat())}
+"""What can be trained and judged."""
+
+SERVED: dict[str, ServedKind] = {
+    **KINDS,
+    **{
+        kind.name: kind
+        for kind in (
+            TokenClassification(),
+            RelationExtraction(),
+            QuestionAnswering(),
+            AnswerSelection(),
+            Embedding(),
+            Ranking(),
+            Translation(),
+            Summarisation(),
+        )
+    },
+}
+"""What can be loaded and asked."""
 
 
 def find_kind(name: str) -> Kind:
-    """Raises InvalidArgument naming the known kinds."""
+    """Raises InvalidArgument naming the kinds that can be trained."""
     if name not in KINDS:
         raise InvalidArgument(f"kind: {name!r} is unknown; known: {', '.join(KINDS)}", field="kind")
     return KINDS[name]
+
+
+def find_served_kind(name: str) -> ServedKind:
+    """Raises InvalidArgument naming the kinds that can be served."""
+    if name not in SERVED:
+        raise InvalidArgument(f"kind: {name!r} is unknown; known: {', '.join(SERVED)}", field="kind")
+    return SERVED[name]

@@ -36,10 +36,22 @@ class Encoded:
     truncated: int
 
 
-class Kind(ABC):
-    """One task kind: rows to tensors, tensors to a loss, predictions to metrics."""
+class ServedKind(ABC):
+    """A task kind as far as a trained model of it can be loaded and asked."""
 
     name: ClassVar[str]
+
+    @abstractmethod
+    def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
+        """The float32 model of this kind on the weights in `folder`; a new head is drawn from torch's global seed.
+
+        Raises InvalidArgument when the folder's architecture does not fit the kind.
+        """
+
+
+class Kind(ServedKind):
+    """One task kind: rows to tensors, tensors to a loss, predictions to metrics."""
+
     columns: ClassVar[tuple[str, ...]]
     """Of a row, besides row_id and split."""
     metrics: ClassVar[tuple[str, ...]]
@@ -48,13 +60,6 @@ class Kind(ABC):
     @abstractmethod
     def learn_labels(self, rows: Sequence[Row]) -> tuple[str, ...]:
         """The labels that occur in the rows, sorted; empty for a kind without labels."""
-
-    @abstractmethod
-    def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
-        """The float32 model of this kind on the weights in `folder`; a new head is drawn from torch's global seed.
-
-        Raises InvalidArgument when the folder's architecture does not fit the kind.
-        """
 
     @abstractmethod
     def encode(

@@ -10,9 +10,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from shared.errors import InvalidArgument
 from shared.modeling.kinds.base import Batch, Encoded, Example, Kind, Row, by_length, mask_of, pad
-
-HEAD_PARTS = ("classifier", "score", "pooler", "pre_classifier", "head")
-"""Parts that a base without a classification head may lack."""
+from shared.modeling.kinds.heads import label_options, load_with_head
 
 
 class Classification(Kind):
@@ -28,22 +26,7 @@ class Classification(Kind):
     def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
         if len(labels) < 2:
             raise InvalidArgument(f"classification needs at least two labels, not {list(labels)}", field="labels")
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: index for index, label in enumerate(labels)},
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        strange = sorted(key for key in report["missing_keys"] if not set(key.split(".")) & set(HEAD_PARTS))
-        if strange:
-            raise InvalidArgument(f"base model {folder.name} lacks weights such as {strange[0]}", field="base")
-        loaded: PreTrainedModel = model
-        return loaded
+        return load_with_head(AutoModelForSequenceClassification, folder, self.name, label_options(labels))
 
     def encode(
         self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], labels: tuple[str, ...], max_length: int

@@ -1,0 +1,36 @@
+"""Texts to entities."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from services.inference.answering.asking import Answered, Ask, Asking
+from services.inference.answering.checks import check_tagged
+from services.inference.answering.metering import metered
+from services.inference.engine.batcher import Ticket
+from services.inference.kinds.token_classification import Tagger
+from shared.modeling.kinds.token_classification import Entity
+
+METHOD = "TagTokens"
+Entities = list[list[Entity]]
+
+
+class Tagging:
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+
+    def tag(self, ask: Ask, texts: Sequence[str], tokenised: Sequence[Sequence[str]]) -> Answered[Entities]:
+        """Entities of each text, or of each text that comes cut into words."""
+        with metered(METHOD) as meter:
+            check_tagged(texts, tokenised)
+
+            def submit(tagger: Tagger) -> Ticket[Entities]:
+                if tokenised:
+                    return tagger.submit_words(tokenised, ask.deadline)
+                return tagger.submit(texts, ask.deadline)
+
+            def remember(found: Entities) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+                asked = list(texts) or [" ".join(words) for words in tokenised]
+                return {"texts": asked}, {"entities": [[asdict(one) for one in entities] for entities in found]}
+
+            return self._asking.ask(meter, ask, Tagger, submit, remember)

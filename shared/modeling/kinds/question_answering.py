@@ -1,0 +1,77 @@
+"""Extractive question answering: the answer is a span of the context."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import AutoModelForQuestionAnswering, PreTrainedModel
+
+from shared.modeling.kinds.base import ServedKind
+from shared.modeling.kinds.heads import load_with_head
+
+MAX_ANSWER_TOKENS = 64
+STRIDE = 64
+"""Tokens that two windows of a long context share; longer than any answer, so that none is cut by both."""
+
+
+class QuestionAnswering(ServedKind):
+    """A start and an end logit a token; no answer is the first token, as in SQuAD 2.0."""
+
+    name = "question_answering"
+
+    def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
+        return load_with_head(AutoModelForQuestionAnswering, folder, self.name, {})
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one window of the context gives: `logits` (tokens, 2), `spans` the characters of each token in the
+    context, None for a token that is not of the context."""
+
+    logits: NDArray[np.float32]
+    spans: Sequence[tuple[int, int] | None]
+
+
+@dataclass(frozen=True)
+class BestSpan:
+    """Characters of the context. `score` is the span's probability among all spans of all windows and no answer,
+    `no_answer` that of there being none."""
+
+    start: int
+    end: int
+    score: float
+    no_answer: float
+
+
+def best_span(windows: Sequence[Window], longest: int = MAX_ANSWER_TOKENS) -> BestSpan:
+    """The likeliest span of at most `longest` tokens over all windows (Devlin et al. 2019, section 4.3).
+
+    A span's logit is start + end. Windows overlap, so the same span may be seen twice: its best logit counts. No
+    answer has the least of the windows' first-token logits: one window without the answer says nothing.
+    """
+    starts, ends, logits = (
+        np.concatenate(parts) for parts in zip(*(_spans(one, longest) for one in windows), strict=True)
+    )
+    empty = min(float(window.logits[0].sum()) for window in windows)
+    if not len(starts):
+        return BestSpan(0, 0, 0.0, 1.0)
+    places, which = np.unique(np.stack([starts, ends]), axis=1, return_inverse=True)
+    best_logits = np.full(places.shape[1] + 1, -np.inf)
+    np.maximum.at(best_logits, which.reshape(-1), logits)
+    best_logits[-1] = empty
+    weights = np.exp(best_logits - best_logits.max())
+    shares = weights / weights.sum()
+    best = int(shares[:-1].argmax())
+    return BestSpan(int(places[0, best]), int(places[1, best]), float(shares[best]), float(shares[-1]))
+
+
+def _spans(window: Window, longest: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Characters and logits of every span of at most `longest` tokens."""
+    inside = np.array([span is not None for span in window.spans])
+    places = np.array([span or (0, 0) for span in window.spans], dtype=np.int64).reshape(-1, 2)
+    logits = window.logits.astype(np.float64)
+    allowed = np.triu(np.outer(inside, inside)) & ~np.triu(np.ones((len(inside), len(inside)), dtype=bool), longest)
+    firsts, lasts = allowed.nonzero()
+    return places[firsts, 0], places[lasts, 1], logits[firsts, 0] + logits[lasts, 1]
