@@ -68,12 +68,19 @@ class ProcessGroup:
 
     def stop(self) -> None:
         """Asks the command to end, then ends what is left of its group."""
+        if self.process.returncode is not None:
+            return
         self.resume()
         self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(STOP_SECONDS)
+        give_up = time.monotonic() + STOP_SECONDS
+        while not self.has_ended() and time.monotonic() < give_up:
+            time.sleep(0.05)
         self._signal(signal.SIGKILL)
         self.process.wait()
+
+    def has_ended(self) -> bool:
+        """Without reaping it: its id must stay ours while its group is ended."""
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
@@ -84,7 +91,7 @@ def wait_until_up(group: ProcessGroup, is_up: Callable[[], bool], seconds: float
     """Raises BenchmarkFailed when the command ends or is not up in time."""
     give_up = time.monotonic() + seconds
     while not is_up():
-        if group.process.poll() is not None:
+        if group.has_ended():
             raise group.failed("it ended before it was up")
         if time.monotonic() > give_up:
             raise group.failed(f"it was not up after {seconds:.0f} s")

@@ -141,7 +141,8 @@ def test_log_probabilities_come_with_alternatives(engine: Engine, model: Any) ->
         assert one.logprob is not None
         assert one.logprob <= 0
         assert len(one.alternatives) == 3
-        assert one.alternatives[0] == (one.token_id, pytest.approx(one.logprob))
+        best, likely = one.alternatives[0]
+        assert (best, likely) == (one.token_id, one.logprob)
     assert end_of(outputs).candidates[0].score == pytest.approx(sum(one.logprob or 0.0 for one in entries), abs=1e-4)
 
 

@@ -44,16 +44,17 @@ class VllmEngine:
         vocabulary: int,
         on_token: Callable[[float], None] = lambda seconds: None,
         on_health: Callable[[bool], None] = lambda healthy: None,
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
         """Starts the process and waits until it is ready. Raises FailedPrecondition when it does not start.
 
         `on_token` hears the seconds between two outputs of a request, `on_health` False when the process ended and
-        True when another serves.
+        True when another serves; `on_close` is called at the end.
         """
         self.max_length = limits.max_length
         self._settings, self._tokenizer, self._eos, self._limits = settings, tokenizer, eos, limits
         self._vocabulary = vocabulary
-        self._on_token, self._on_health = on_token, on_health
+        self._on_token, self._on_health, self._on_close = on_token, on_health, on_close
         self._keys = itertools.count()
         self._running: dict[str, VllmRequest] = {}
         self._waiting: list[VllmRequest] = []
@@ -114,6 +115,7 @@ class VllmEngine:
         self._process.stop()
         for thread in self._threads:
             thread.join()
+        self._on_close()
 
     def _check_prompt(self, request: GenerationRequest) -> None:
         if not request.prompt:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -94,14 +95,21 @@ class VllmProcess:
 
     def stop(self) -> int:
         """Lets it end by itself for a while, then ends it and all that it started; its exit code."""
+        if self._process.returncode is not None:
+            return self._process.returncode
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_SECONDS)
+        give_up = time.monotonic() + STOP_SECONDS
+        while not self._has_ended() and time.monotonic() < give_up:
+            time.sleep(0.02)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         return self._process.wait()
+
+    def _has_ended(self) -> bool:
+        """Without reaping it: its id must stay ours while its group is ended."""
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _environment(threads: int) -> dict[str, str]:
