@@ -26,6 +26,7 @@ from services.inference.convert import (
     tagging,
 )
 from services.inference.convert.common import model_ref
+from services.inference.doors.charging import charge_usage, charged
 from services.inference.doors.deadlines import deadline
 from shared.contracts.generated.flywheel.common.v1 import common_pb2
 from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
@@ -39,6 +40,8 @@ INFERENCE = "flywheel.inference.v1.Inference"
 CLASSIFY_SECONDS = 30.0
 GENERATE_SECONDS = 300.0
 REWRITE_SECONDS = 120.0
+SLACK_SECONDS = 30.0
+"""Between the deadline of an answer and the end of a call whose client does not read it."""
 
 
 class InferenceDoor(InferenceServicer):
@@ -78,7 +81,7 @@ class InferenceDoor(InferenceServicer):
     def Generate(self, request: pb.GenerateRequest, context: grpc.ServicerContext) -> Iterator[pb.GenerateResponse]:
         wanted = generating.generate_request(request)
         until = deadline(context, GENERATE_SECONDS)
-        for event in self._generating.generate(wanted, until, context.add_callback):
+        for event in charged(self._generating.generate(wanted, until, context.add_callback)):
             yield generating.generate_response(event)
 
     def TagTokens(self, request: pb.TagTokensRequest, context: grpc.ServicerContext) -> pb.TagTokensResponse:
@@ -111,12 +114,16 @@ class InferenceDoor(InferenceServicer):
         languages = (request.source_language, request.target_language)
         bounds = rewriting.bounds(request.rewriting)
         ask = _ask(request, context, REWRITE_SECONDS)
-        return rewriting.translate_response(self._rewriting.translate(ask, request.texts, languages, bounds))
+        response = rewriting.translate_response(self._rewriting.translate(ask, request.texts, languages, bounds))
+        charge_usage(response.usage)
+        return response
 
     def Summarize(self, request: pb.SummarizeRequest, context: grpc.ServicerContext) -> pb.SummarizeResponse:
         bounds = rewriting.bounds(request.rewriting)
         ask = _ask(request, context, REWRITE_SECONDS)
-        return rewriting.summarize_response(self._rewriting.summarise(ask, request.texts, bounds))
+        response = rewriting.summarize_response(self._rewriting.summarise(ask, request.texts, bounds))
+        charge_usage(response.usage)
+        return response
 
     def Tokenize(self, request: pb.TokenizeRequest, context: grpc.ServicerContext) -> pb.TokenizeResponse:
         model = model_ref(request.model)
@@ -149,4 +156,4 @@ def _ask(request: _Request, context: grpc.ServicerContext, seconds: float) -> As
 
 
 def register(server: Server, door: InferenceDoor) -> None:
-    server.add(INFERENCE, add_InferenceServicer_to_server, door)
+    server.add(INFERENCE, add_InferenceServicer_to_server, door, longest=GENERATE_SECONDS + SLACK_SECONDS)

@@ -27,19 +27,11 @@ def test_the_platform_runs_secured_and_turns_others_away(tmp_path: Path) -> None
     platform = Platform(tmp_path / "home", **secured).start()
     try:
         assert platform.json("status")["ready"]
-        assert platform.json("models") == []
         finding = {check["name"]: check for check in platform.json("doctor")["checks"]}["TLS"]
         assert finding["finding"].startswith("on, clients need certificates; FLYWHEEL_TLS_CERT ends in ")
         assert not finding["fine"], "it ends within a month"
-        others = (
-            ({"FLYWHEEL_API_KEY": PRODUCT}, 1, "needs a key with the role operate"),
-            ({"FLYWHEEL_API_KEY": ""}, 1, "wants an API key"),
-            ({"FLYWHEEL_TLS_CERT": "", "FLYWHEEL_TLS_KEY": ""}, 3, "a certificate of ours"),
-        )
-        for change, code, words in others:
-            platform.environment = {**platform.environment, **secured, **change}
-            done = platform.cli("models")
-            assert (done.returncode, words in done.stderr) == (code, True), done.stderr
+        platform.environment["FLYWHEEL_API_KEY"] = PRODUCT
+        refused = platform.cli("models")
+        assert (refused.returncode, "needs a key with the role operate" in refused.stderr) == (1, True)
     finally:
-        platform.environment |= secured
         platform.stop()
