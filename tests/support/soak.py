@@ -7,6 +7,7 @@ for it by number.
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -114,3 +115,20 @@ class Soak:
 
 def _upto(versions: int) -> range:
     return range(1, versions + 1)
+
+
+def cancel_storm(stub: InferenceStub, count: int, at_once: int = 8) -> None:
+    """Streams that are given up: before the first event, after it, or in the middle of the answer, in turns."""
+
+    def give_up(number: int) -> None:
+        stopping = pb.Stopping(max_tokens=400, ignore_eos=True)
+        request = pb.GenerateRequest(
+            model=common_pb2.ModelRef(name=CHAT), text=PROMPTS[number % len(PROMPTS)], stopping=stopping
+        )
+        stream = stub.Generate(request, timeout=TIMEOUT_SECONDS)
+        for _ in range(number % 3):
+            next(stream)
+        stream.cancel()
+
+    with ThreadPoolExecutor(at_once) as clients:
+        list(clients.map(give_up, range(count)))

@@ -25,6 +25,7 @@ from shared.telemetry.logs import get_logger
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 2.0
 LOOK_SECONDS = 0.02
+HEALTH_SECONDS = 0.05  # an engine that stops begins again after 0.2 s at the earliest
 DRAIN_SECONDS = 60.0  # that a load waits for the requests of a version that gives way
 
 log = get_logger(__name__)
@@ -63,17 +64,20 @@ class Follower:
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        self._health = threading.Thread(target=self._watch_health, name="health", daemon=True)
 
     def start(self) -> None:
         with self._database.read() as session:
             self._started_at = clock(session)
         self._thread.start()
+        self._health.start()
 
     def stop(self) -> None:
         """Ends following; waits for a load in progress, so that nothing comes up after the end."""
         self._stopping.set()
         self._wake.set()
         self._thread.join()
+        self._health.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def ensure(self, key: Key, on_demand: bool = True) -> "Future[None]":
@@ -127,7 +131,6 @@ class Follower:
         written = -1
         idle = 0.0
         while not self._stopping.is_set():
-            self._registry.check_health()
             try:
                 self.follow()
                 revision = self._registry.wait_for_change(-1, 0)
@@ -146,6 +149,11 @@ class Follower:
             idle += POLL_SECONDS
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
+
+    def _watch_health(self) -> None:
+        """Apart from following, which waits for the database."""
+        while not self._stopping.wait(HEALTH_SECONDS):
+            self._registry.check_health()
 
     def _note(self, trouble: str) -> None:
         """Says once what goes wrong, however long it does, and when it is over."""
