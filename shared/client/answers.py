@@ -65,26 +65,66 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """A token that could have stood here."""
+
+    token_id: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """Natural logarithm of a token's probability, before temperature and filters; None for the first of a prompt."""
+
+    token_id: int
+    text: str
+    logprob: float | None
+    alternatives: tuple[Alternative, ...]
+    """The likeliest tokens at this place, best first."""
+
+
+@dataclass(frozen=True)
 class Chunk:
-    """Text as it is made."""
+    """Text as it is made; `index` says of which answer."""
 
     text: str
     token_ids: tuple[int, ...]
+    index: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
+    echo: bool = False
+    """This is the prompt sent back."""
 
 
 @dataclass(frozen=True)
 class Usage:
     prompt_tokens: int
     completion_tokens: int
+    """Of all answers."""
+    cached_tokens: int = 0
+    """Prompt tokens whose work was taken from the cache."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How one of several answers ended."""
+
+    index: int
+    reason: str
+    completion_tokens: int
+    score: float | None
+    """Sum of its log-probabilities, by length for beams; None without log-probabilities or beams."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How an answer ended: eos, stop, length, cancelled, deadline or error."""
+    """How an answer ended: eos, stop, length, cancelled, deadline or error; the first answer where there are several."""
 
     reason: str
     usage: Usage
     timings: Timings
+    candidates: tuple[Candidate, ...] = ()
+    error: str = ""
 
 
 @dataclass(frozen=True)

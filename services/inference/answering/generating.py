@@ -1,8 +1,10 @@
 """Prompts to text, streamed."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
+
+from transformers import PreTrainedTokenizerBase
 
 from services.inference.answering.answers import AnswerLog, Times
 from services.inference.answering.classifying import OnGone
@@ -11,6 +13,7 @@ from services.inference.answering.metering import Meter, metered
 from services.inference.answering.requests import GenerateRequest, Prompt, check_generate
 from services.inference.answering.shadowing import LOWEST
 from services.inference.engine import interface as engine
+from services.inference.engine.text import token_text
 from services.inference.kinds.generation import Generator
 from services.inference.models.lineage import Lineage
 from shared.errors import Cancelled, DeadlineExceeded, FlywheelError
@@ -36,10 +39,21 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class NamedChunk(engine.Chunk):
+    """A chunk with log-probabilities; `names` has the text of each token in them, alone."""
+
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Finished:
+    """How it ended; `error` says what went wrong when the reason is `ERROR`."""
+
     reason: engine.FinishReason
     usage: engine.Usage
     times: Times
+    candidates: tuple[engine.Candidate, ...] = ()
+    error: str = ""
 
 
 Event = Accepted | engine.Chunk | Finished
@@ -53,34 +67,36 @@ class Generating:
         self._answers = answers
         self._running: dict[str, Generator] = {}
 
-    def generate(self, request: GenerateRequest, deadline: float, on_gone: OnGone) -> Iterator[Event]:
-        """`Accepted`, chunks, `Finished`. Raises the errors of shared.errors, before the first event only."""
+    def generate(self, request: GenerateRequest, deadline: float, on_gone: OnGone, tenant: str = "") -> Iterator[Event]:
+        """`Accepted`, chunks, `Finished`. Raises the errors of shared.errors, before the first event only.
+
+        Tenants never share cached prompts.
+        """
         with metered(METHOD) as meter:
             check_generate(request)
             request_id = request.request_id or new_id("request")
             with self._models.hold(request.model, Generator, deadline, request_id) as (generator, lineage):
                 meter.model = request.model.name
-                prompt = request.prompt
-                tokens = generator.prompt(prompt.text, prompt.messages, prompt.token_ids)
-                stream = generator.submit(
-                    engine.GenerationRequest(request_id, tokens, request.sampling, request.stopping, deadline)
-                )
+                asked = _for_engine(request, request_id, generator, deadline, tenant)
+                stream = generator.submit(asked)
                 self._running[request_id] = generator
                 try:
                     if not on_gone(partial(_cancel, generator, request_id)):
                         generator.cancel(request_id)
-                    yield Accepted(request_id, lineage, stream.queue_position, len(tokens))
+                    yield Accepted(request_id, lineage, stream.queue_position, len(asked.prompt))
                     text = ""
                     for output in stream:
                         if isinstance(output, engine.Chunk):
-                            text += output.text
-                            yield output
+                            if output.index == 0 and not output.echo:
+                                text += output.text
+                            yield _named(output, generator.tokenizer) if output.logprobs else output
                             continue
                         finished = self._finish(meter, output)
-                        asked = _as_messages(prompt)
-                        self._answers.add(request_id, METHOD, asked, {"text": text}, lineage, finished.times)
+                        prompt = _as_messages(request.prompt)
+                        self._answers.add(request_id, METHOD, prompt, {"text": text}, lineage, finished.times)
                         if output.reason in COMPLETE:
-                            self._models.copy(request.model, request_id, Generator, partial(_agrees, request, text))
+                            compare = partial(_agrees, request, text, tenant)
+                            self._models.copy(request.model, request_id, Generator, compare)
                         yield finished
                 finally:
                     del self._running[request_id]
@@ -96,6 +112,7 @@ class Generating:
         meter.code = CODES.get(output.reason, "OK")
         metrics.INFERENCE_QUEUE_SECONDS.labels(meter.model).observe(timings.queue_seconds)
         metrics.INFERENCE_TOKENS.labels(meter.model, "prompt").inc(usage.prompt_tokens)
+        metrics.INFERENCE_TOKENS.labels(meter.model, "cached").inc(usage.cached_tokens)
         metrics.INFERENCE_TOKENS.labels(meter.model, "completion").inc(usage.completion_tokens)
         if timings.first_token_seconds is not None:
             metrics.INFERENCE_TIME_TO_FIRST_TOKEN_SECONDS.labels(meter.model).observe(timings.first_token_seconds)
@@ -105,15 +122,40 @@ class Generating:
             total=meter.seconds,
             first_token=timings.first_token_seconds,
         )
-        return Finished(output.reason, usage, times)
+        return Finished(output.reason, usage, times, output.candidates, output.error)
 
 
-def _agrees(request: GenerateRequest, text: str, shadow: Generator, deadline: float) -> bool | None:
-    """Whether a shadow writes the same; None where the text was drawn at random."""
-    prompt = shadow.prompt(request.prompt.text, request.prompt.messages, request.prompt.token_ids)
-    copy = engine.GenerationRequest(
-        new_id("shadow"), prompt, request.sampling, request.stopping, deadline, priority=LOWEST
+def _for_engine(
+    request: GenerateRequest, request_id: str, generator: Generator, deadline: float, tenant: str
+) -> engine.GenerationRequest:
+    """The request in tokens. Raises InvalidArgument naming a field of the prompt."""
+    prompt = request.prompt
+    return engine.GenerationRequest(
+        id=request_id,
+        prompt=generator.prompt(prompt.text, prompt.messages, prompt.token_ids),
+        sampling=request.sampling,
+        stopping=request.stopping,
+        deadline=deadline,
+        priority=request.priority,
+        constraint=request.constraint,
+        logprobs=request.logprobs,
+        n=request.n,
+        salt=f"{tenant}\0{request.cache_salt}",
+        echo=request.echo,
     )
+
+
+def _named(chunk: engine.Chunk, tokenizer: PreTrainedTokenizerBase) -> NamedChunk:
+    tokens = {token for entry in chunk.logprobs for token, _ in entry.alternatives}
+    tokens.update(entry.token_id for entry in chunk.logprobs)
+    names = {token: token_text(tokenizer, token) for token in tokens}
+    return NamedChunk(chunk.text, chunk.token_ids, chunk.index, chunk.logprobs, chunk.echo, names)
+
+
+def _agrees(request: GenerateRequest, text: str, tenant: str, shadow: Generator, deadline: float) -> bool | None:
+    """Whether a shadow writes the same first answer; None where the text was drawn at random."""
+    alone = _for_engine(request, new_id("shadow"), shadow, deadline, tenant)
+    copy = replace(alone, priority=LOWEST, n=1, logprobs=None, echo=False)
     written = "".join(output.text for output in shadow.submit(copy) if isinstance(output, engine.Chunk))
     return written == text if request.sampling.temperature == 0 else None
 

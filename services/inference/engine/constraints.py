@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -18,7 +19,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from services.inference.engine.grammars import field_of, grammar_of
 from services.inference.engine.interface import Constraint
-from shared.errors import InvalidArgument, Unsupported
+from shared.errors import InvalidArgument, ResourceExhausted, Unsupported
 
 COMPILE_SECONDS = 5.0
 KEPT_GRAMMARS = 64
@@ -36,8 +37,9 @@ LIMITS = LLParserLimits(
 class ConstraintState:
     """Where one answer stands in its grammar. Used by one thread at a time."""
 
-    def __init__(self, matcher: LLMatcher) -> None:
+    def __init__(self, matcher: LLMatcher, failed: threading.Event) -> None:
         self._matcher = matcher
+        self._failed = failed
 
     @property
     def complete(self) -> bool:
@@ -51,7 +53,7 @@ class ConstraintState:
 
     def fork(self) -> "ConstraintState":
         """The same place, for another answer."""
-        return ConstraintState(self._matcher.deep_copy())
+        return ConstraintState(self._matcher.deep_copy(), self._failed)
 
     def advance(self, token: int) -> None:
         """The answer goes on with a token that the mask allowed."""
@@ -61,7 +63,20 @@ class ConstraintState:
         """Write the allowed tokens into int32 words on the CPU, bit i of word w for token 32 w + i; False on error."""
         assert words.is_contiguous()
         self._matcher.unsafe_compute_mask_ptr(words.data_ptr(), words.numel() * words.element_size())
-        return not self._matcher.is_error()
+        if self._matcher.is_error():
+            self._failed.set()
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """A grammar at its start, or on its way. Its answers share the states of its lexer, of which there is a limit: once
+    one has `failed`, the grammar is compiled anew for the next.
+    """
+
+    matcher: Future[LLMatcher]
+    failed: threading.Event = field(default_factory=threading.Event)
 
 
 class Grammars:
@@ -77,40 +92,37 @@ class Grammars:
         self._vocabulary = max(vocabulary, len(tokenizer))
         self._trie: LLTokenizer | None = None
         self._lock = threading.Lock()
-        self._compiled: OrderedDict[Constraint, Future[LLMatcher]] = OrderedDict()
+        self._compiled: OrderedDict[Constraint, _Compiled] = OrderedDict()
         self._compilers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar")
 
     def start(self, constraint: Constraint) -> ConstraintState:
         """The start of an answer under this constraint.
 
-        Raises `InvalidArgument` naming the field for what is malformed, unsatisfiable or too complex, `Unsupported`
-        where the tokenizer is not a fast one.
+        Raises `InvalidArgument` naming the field for what is malformed, unsatisfiable or too complex,
+        `ResourceExhausted` while others are compiled, `Unsupported` where the tokenizer is not a fast one.
         """
         compiled = self._compile(constraint)
-        field = field_of(constraint)
+        name = field_of(constraint)
         try:
-            matcher = compiled.result(timeout=COMPILE_SECONDS)
+            matcher = compiled.matcher.result(timeout=COMPILE_SECONDS)
         except TimeoutError:
+            if not compiled.matcher.running():
+                raise ResourceExhausted("other constraints are being compiled", COMPILE_SECONDS, field=name) from None
             raise InvalidArgument(
-                f"{field} was not compiled within {COMPILE_SECONDS:g} s; make it simpler", field=field
+                f"{name} was not compiled within {COMPILE_SECONDS:g} s; make it simpler", field=name
             ) from None
         if matcher.is_error():
-            raise InvalidArgument(f"{field} can't be followed: {_why(matcher)}", field=field)
-        return ConstraintState(matcher.deep_copy())
+            raise InvalidArgument(f"{name} can't be followed: {_why(matcher)}", field=name)
+        return ConstraintState(matcher.deep_copy(), compiled.failed)
 
-    def forget(self, constraint: Constraint) -> None:
-        """Compile it anew next time; its answers share states of its lexer, and those are bounded."""
-        with self._lock:
-            self._compiled.pop(constraint, None)
-
-    def _compile(self, constraint: Constraint) -> "Future[LLMatcher]":
+    def _compile(self, constraint: Constraint) -> _Compiled:
         grammar = grammar_of(constraint)
         with self._lock:
             compiled = self._compiled.get(constraint)
-            if compiled is None:
+            if compiled is None or compiled.failed.is_set():
                 if self._trie is None:
                     self._trie = _trie(_serialised(self._tokenizer), self._vocabulary, self._eos)
-                compiled = self._compilers.submit(_matcher, self._trie, grammar)
+                compiled = _Compiled(self._compilers.submit(_matcher, self._trie, grammar))
                 self._compiled[constraint] = compiled
                 while len(self._compiled) > KEPT_GRAMMARS:
                     self._compiled.popitem(last=False)

@@ -2,7 +2,7 @@
 forbidden tokens. Temperature and filters come after.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -11,6 +11,7 @@ import torch
 
 from services.inference.engine.constraints import ConstraintState, allowed
 from services.inference.engine.interface import Sampling
+from shared.errors import InvalidArgument
 
 NEVER = float("-inf")
 
@@ -53,6 +54,15 @@ class Row:
         """Token ids and what is added to their logits."""
         bias = self.sampling.logit_bias
         return torch.tensor(list(bias), dtype=torch.long), torch.tensor(list(bias.values()), dtype=torch.float32)
+
+
+def check_tokens(field: str, tokens: Iterable[int], vocabulary: int) -> None:
+    """Raises `InvalidArgument` for a token that the model does not have."""
+    strange = next((token for token in tokens if not 0 <= token < vocabulary), None)
+    if strange is not None:
+        raise InvalidArgument(
+            f"{field} has token id {strange}; the vocabulary has {vocabulary} tokens", field=field, limit=vocabulary - 1
+        )
 
 
 def adjust_all(logits: torch.Tensor, rows: Sequence[Row]) -> None:

@@ -77,3 +77,10 @@ class StopMatcher:
             if any(stop.startswith(tail) for stop in self._stops):
                 return length
         return 0
+
+
+def token_text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+    """The text of one token alone, special tokens included; bytes that are no whole character as U+FFFD."""
+    text = tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return text
