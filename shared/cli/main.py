@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.core import TyperGroup
 
-from shared.cli import ask, data, demo, jobs, models, pipelines, platform, reports, rows
+from shared.cli import ask, data, demo, jobs, models, pipelines, platform, reports, rows, serving
 from shared.cli.doctor import doctor
 from shared.cli.status import status
 from shared.errors import Cancelled, DeadlineExceeded, FlywheelError, Unavailable
@@ -25,6 +25,7 @@ for command in (
     *(demo.demo, platform.up, platform.down, status),
     *(pipelines.apply, rows.ingest, jobs.train, jobs.jobs, jobs.watch, jobs.cancel, jobs.pause, jobs.resume),
     *(models.models, models.promote, models.rollback),
+    *(serving.deployments, serving.load, serving.unload, serving.traffic),
     *(ask.classify, ask.chat, ask.feedback, reports.lineage, reports.report, doctor),
 ):
     app.command()(command)

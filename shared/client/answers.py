@@ -128,6 +128,18 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class AliasChange:
+    """One move of an alias; version 0 is none. kind: candidate, promotion or rollback."""
+
+    alias: str
+    from_version: int
+    to_version: int
+    kind: str
+    reason: str
+    changed_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Where an earlier answer came from."""
 
@@ -136,6 +148,12 @@ class Explanation:
     lineage: Lineage
     timings: Timings
     created_at: datetime | None
+    history: tuple[AliasChange, ...]
+    """Moves of aliases to or from the version that answered, oldest first."""
+    promoted_at: datetime | None
+    """When it last became champion before the answer."""
+    replaced_at: datetime | None
+    """When another took its place after that."""
 
 
 @dataclass(frozen=True)
@@ -152,3 +170,11 @@ class Deployment:
     """From the alias move seen to the first request it could answer."""
     ready_at: datetime | None
     lineage: Lineage
+    memory_bytes: int
+    in_flight: int
+    """Requests that it is answering."""
+    pinned: bool
+    share: float
+    """Of the champion's requests."""
+    shadow_share: float
+    healthy: bool

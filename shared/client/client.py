@@ -7,6 +7,7 @@ from shared.client.connection import Connection
 from shared.client.control import ControlCalls
 from shared.client.inference import InferenceCalls
 from shared.client.ingestion import IngestionCalls
+from shared.client.serving import ServingCalls
 from shared.config import load_settings
 from shared.embedded.state import PlatformState
 from shared.rpc.security import OPEN, Security
@@ -15,7 +16,7 @@ TIMEOUT_SECONDS = 30.0
 PATIENCE_SECONDS = 10.0
 
 
-class FlywheelClient(InferenceCalls, IngestionCalls, ControlCalls):
+class FlywheelClient(InferenceCalls, ServingCalls, IngestionCalls, ControlCalls):
     """Talks to a platform; thread-safe, opens its channels on first use.
 
     Every call has a deadline of `timeout` seconds. Calls that are safe to repeat are repeated for `patience`
