@@ -170,11 +170,11 @@ class Deployment:
     """From the alias move seen to the first request it could answer."""
     ready_at: datetime | None
     lineage: Lineage
-    memory_bytes: int
-    in_flight: int
+    memory_bytes: int = 0
+    in_flight: int = 0
     """Requests that it is answering."""
-    pinned: bool
-    share: float
+    pinned: bool = False
+    share: float = 0.0
     """Of the champion's requests."""
-    shadow_share: float
-    healthy: bool
+    shadow_share: float = 0.0
+    healthy: bool = True
