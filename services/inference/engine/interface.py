@@ -5,7 +5,7 @@ engine holds many of them over one base.
 """
 
 import queue
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -62,12 +62,17 @@ class Constraint:
     lark: str | None = None
 
 
+def _nobody(seconds: float) -> None:
+    """Where no one listens."""
+
+
 @dataclass(frozen=True)
 class GenerationRequest:
     """One prompt as token ids. `deadline` is on the clock of `time.monotonic`, in seconds.
 
     `logprobs` asks for log-probabilities with so many alternatives; `n` for so many answers; `salt` (tenant and
-    the caller's own) keeps cached prefixes of strangers apart; `echo` sends the prompt back first.
+    the caller's own) keeps cached prefixes of strangers apart; `echo` sends the prompt back first. `version` says for
+    which of the versions that share an engine it runs; `on_token` hears the seconds between two of its tokens.
     """
 
     id: str
@@ -82,6 +87,8 @@ class GenerationRequest:
     n: int = 1
     salt: str = ""
     echo: bool = False
+    version: str = ""
+    on_token: Callable[[float], None] = _nobody
 
 
 @dataclass(frozen=True)

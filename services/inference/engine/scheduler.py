@@ -11,7 +11,7 @@ from services.inference.engine.admission import Pace
 from services.inference.engine.answer import Answer
 from services.inference.engine.cache import PAGE, PagedCache, pages_for
 from services.inference.engine.interface import GenerationRequest, Load
-from services.inference.engine.prefix import PrefixIndex
+from services.inference.engine.paging import Paging
 from services.inference.engine.sequence import RequestSequence
 from services.inference.engine.step import Segment
 from shared.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted
@@ -60,7 +60,7 @@ class Work:
 
 
 class Scheduler:
-    """The queue, the running requests and their pages. Not safe for threads; the engine guards it with its lock."""
+    """The queue and the running requests. Not safe for threads; the engine guards it with its lock."""
 
     def __init__(self, limits: Limits, cache: PagedCache) -> None:
         self.running: list[RequestSequence] = []
@@ -68,7 +68,7 @@ class Scheduler:
         self.pace = Pace()
         self._limits = limits
         self._cache = cache
-        self._prefixes = PrefixIndex(cache)
+        self.paging = Paging(cache, limits.reuse)
         self._waiting_tokens = 0
 
     @property
@@ -96,16 +96,7 @@ class Scheduler:
             return
         self.running.remove(sequence)
         for answer in sequence.answers:
-            self.release(answer, poisoned)
-
-    def release(self, answer: Answer, poisoned: bool = False) -> None:
-        """An answer's pages, the last first: the beginning of a text is worth keeping longest."""
-        for page in reversed(answer.pages):
-            if poisoned:
-                self._prefixes.forget(page)
-                self._cache.taint(page)
-            self._cache.release(page)
-        answer.pages, answer.cached = [], 0
+            self.paging.release(answer, poisoned)
 
     def plan(self) -> list[Work]:
         """Admit whom there is room for and choose the tokens of the next step."""
@@ -130,40 +121,14 @@ class Scheduler:
             plan.append(work)
         return plan
 
-    def advance(self, work: Work, tokens: int) -> None:
-        """So many of the step's tokens count; full pages become known to others."""
-        answer = work.answer
-        answer.cached = work.segment.start + tokens
-        if answer.cached >= (answer.known_pages + 1) * PAGE and self._limits.reuse:
-            self._publish(work.sequence, answer)
-
-    def fork(self, sequence: RequestSequence) -> None:
-        """The prompt is computed: the other answers share its full pages and get a copy of the last one."""
-        sequence.forked = True
-        for answer in sequence.answers[1:]:
-            self._share(sequence.first, answer)
-
-    def rebranch(self, sequence: RequestSequence, parents: list[int], tokens: list[int]) -> None:
-        """Beam i continues what beam `parents[i]` was, with a new token."""
-        beams = sequence.answers
-        old = [(beam.pages, beam.cached, list(beam.generated)) for beam in beams]
-        for page in (
-            page for index, (pages, _, _) in enumerate(old) if index not in parents for page in reversed(pages)
-        ):
-            self._cache.release(page)
-        heirs: set[int] = set()
-        for beam, parent, token in zip(beams, parents, tokens, strict=True):
-            pages, cached, generated = old[parent]
-            beam.pages = self._copied(pages, cached) if parent in heirs else pages
-            beam.cached, beam.generated[:] = cached, [*generated, token]
-            heirs.add(parent)
-
-    def load(self) -> Load:
-        oldest = min((one.arrived for one in self.waiting), default=None)
+    def load(self, version: str | None = None) -> Load:
+        """Of all requests, or of those that run for one version."""
+        waiting = [one for one in self.waiting if version in (None, one.request.version)]
+        oldest = min((one.arrived for one in waiting), default=None)
         return Load(
-            running=len(self.running),
-            waiting=len(self.waiting),
-            waiting_tokens=self._waiting_tokens,
+            running=sum(version in (None, one.request.version) for one in self.running),
+            waiting=len(waiting),
+            waiting_tokens=sum(one.prompt_tokens for one in waiting),
             cache_used=self._cache.used / self._cache.pages,
             oldest_wait_seconds=0.0 if oldest is None else time.monotonic() - oldest,
         )
@@ -178,12 +143,12 @@ class Scheduler:
         promised = sum(one.outstanding for one in self.running)
         for sequence in sorted(self.waiting, key=lambda one: _rank(one, now)):
             wide = sequence.width > slots and self.running
-            if wide or promised + sequence.outstanding - self._held_by_others(sequence) > self._cache.available:
+            if wide or promised + sequence.outstanding - self.paging.held_by_others(sequence) > self._cache.available:
                 return
             self._unqueue(sequence)
             sequence.admitted = now
             self.running.append(sequence)
-            self._reuse(sequence)
+            self.paging.adopt(sequence)
             promised += sequence.outstanding
             slots -= sequence.width
 
@@ -193,80 +158,23 @@ class Scheduler:
             tokens += answer.propose(guesses)
         else:
             answer.proposed = []
-        return Work(sequence, answer, self._segment(sequence, answer, tokens, len(tokens)))
+        return self._work(sequence, answer, tokens, len(tokens))
 
     def _prefill(self, sequence: RequestSequence, limit: int) -> Work:
-        self._reuse(sequence)
+        self.paging.adopt(sequence)
         answer, prompt = sequence.first, sequence.request.prompt
         if sequence.wants_prompt_logprobs:
             limit = min(limit, ECHO_CHUNK)
         tokens = prompt[answer.cached : answer.cached + limit]
         last = answer.cached + len(tokens) == len(prompt)
-        return Work(
-            sequence,
-            answer,
-            self._segment(sequence, answer, tokens, len(tokens) if sequence.wants_prompt_logprobs else int(last)),
-        )
+        wanted = len(tokens) if sequence.wants_prompt_logprobs else int(last)
+        return self._work(sequence, answer, tokens, wanted)
 
-    def _segment(
+    def _work(
         self, sequence: RequestSequence, answer: Answer, tokens: list[int] | tuple[int, ...], wanted: int
-    ) -> Segment:
-        pages = answer.pages
-        while len(pages) * PAGE < answer.cached + len(tokens):
-            pages.append(self._cache.allocate())
-        return Segment(pages, answer.cached, tokens, wanted, sequence.adapter)
-
-    def _reuse(self, sequence: RequestSequence) -> None:
-        """Take over pages of the same beginning, also those that a neighbour has computed meanwhile.
-
-        The last token of the prompt is always computed: its logits are what the answer begins with.
-        """
-        answer = sequence.first
-        if not self._limits.reuse or sequence.wants_prompt_logprobs or answer.cached != len(answer.pages) * PAGE:
-            return
-        while answer.cached + PAGE < sequence.prompt_tokens:
-            page = self._prefixes.find(sequence.page_key(len(answer.pages) + 1))
-            if page is None:
-                return
-            self._cache.retain(page)
-            answer.pages.append(page)
-            answer.known_pages += 1
-            answer.cached += PAGE
-            sequence.cached_tokens += PAGE
-
-    def _held_by_others(self, sequence: RequestSequence) -> int:
-        """Pages of its prompt that running requests hold: they cost nothing more."""
-        held = 0
-        if self._limits.reuse and not sequence.wants_prompt_logprobs:
-            for count in range(1, (sequence.prompt_tokens - 1) // PAGE + 1):
-                page = self._prefixes.find(sequence.page_key(count))
-                if page is None:
-                    break
-                held += self._cache.users(page) > 0
-        return held
-
-    def _publish(self, sequence: RequestSequence, answer: Answer) -> None:
-        if sequence.beams is not None and sequence.forked:
-            return
-        while answer.cached >= (answer.known_pages + 1) * PAGE:
-            page = answer.known_pages
-            self._prefixes.add(sequence.key_after(answer, page + 1), answer.pages[page])
-            answer.known_pages += 1
-
-    def _share(self, source: Answer, target: Answer) -> None:
-        target.pages = self._copied(source.pages, source.cached)
-        target.cached, target.known_pages = source.cached, source.known_pages
-
-    def _copied(self, pages: list[int], cached: int) -> list[int]:
-        """A page table of the same content: full pages shared, the last one copied while it is being filled."""
-        full = cached // PAGE
-        for page in pages[:full]:
-            self._cache.retain(page)
-        copied = pages[:full]
-        if cached % PAGE:
-            copied.append(self._cache.allocate())
-            self._cache.copy(pages[full], copied[full])
-        return copied
+    ) -> Work:
+        self.paging.grow(answer, answer.cached + len(tokens))
+        return Work(sequence, answer, Segment(answer.pages, answer.cached, tokens, wanted, sequence.adapter))
 
     def _check_size(self, request: GenerationRequest, longest: int) -> None:
         width = max(request.n, request.sampling.num_beams)

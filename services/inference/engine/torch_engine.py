@@ -16,6 +16,7 @@ from services.inference.engine.compute import ComputeThread
 from services.inference.engine.constraints import Grammars
 from services.inference.engine.forward import Forward
 from services.inference.engine.interface import FinishReason, GenerationRequest, Load, Stream
+from services.inference.engine.penalties import check_tokens
 from services.inference.engine.sampling import Drawn
 from services.inference.engine.scheduler import Limits, Scheduler, Work
 from services.inference.engine.sequence import RequestSequence
@@ -79,6 +80,8 @@ class TorchEngine:
     def submit(self, request: GenerationRequest) -> Stream:
         """See `Engine.submit`. Also `NotFound` for an adapter that is not here."""
         self._check_prompt(request.prompt)
+        check_tokens("sampling.logit_bias", request.sampling.logit_bias, self._forward.vocabulary)
+        check_tokens("stopping.stop_token_ids", request.stopping.stop_token_ids, self._forward.vocabulary)
         constraint = None if request.constraint is None else self._grammars.start(request.constraint)
         room = self.max_length - len(request.prompt)
         wish = request.stopping.max_tokens
@@ -107,9 +110,18 @@ class TorchEngine:
                 sequence.cancelled = True
             return sequence is not None
 
-    def load(self) -> Load:
+    def load(self, version: str | None = None) -> Load:
+        """Of all requests, or of those that run for one version."""
         with self._changed:
-            return self._scheduler.load()
+            return self._scheduler.load(version)
+
+    def end(self, version: str, grace_seconds: float = 0.0) -> None:
+        """Let the requests of one version finish within the grace, and cancel the rest; others go on."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._scheduler.load(version).idle, timeout=grace_seconds)
+            for sequence in (*self._scheduler.running, *self._scheduler.waiting):
+                if sequence.request.version == version:
+                    sequence.cancelled = True
 
     def close(self, grace_seconds: float = 0.0) -> None:
         with self._changed:
@@ -227,7 +239,7 @@ class TorchEngine:
             self._fail(sequence, error)
         for work in plan:
             if work.sequence.request.id not in failed and not work.answer.proposed:
-                self._scheduler.advance(work, len(work.segment.tokens))
+                self._advance(work, len(work.segment.tokens))
         works = {id(work.answer): work for work in plan if work.answer.proposed}
         now = time.monotonic()
         for outcome in outcomes:
@@ -239,20 +251,24 @@ class TorchEngine:
             else:
                 self._grow(outcome, works, now)
 
+    def _advance(self, work: Work, tokens: int) -> None:
+        """So many of the step's tokens count."""
+        self._scheduler.paging.advance(work.sequence, work.answer, work.segment.start + tokens)
+
     def _grow(self, outcome: Outcome, works: dict[int, Work], now: float) -> None:
         """Give each answer its tokens. An answer that ends gives its pages back at once."""
         sequence = outcome.sequence
         if not sequence.forked:
-            self._scheduler.fork(sequence)
+            self._scheduler.paging.fork(sequence)
             sequence.start(now)
         for answer, drawn in outcome.drawn:
             if answer.proposed:
                 drawn = answer.accept(drawn)
-                self._scheduler.advance(works[id(answer)], len(drawn))
+                self._advance(works[id(answer)], len(drawn))
             reason = self._take(sequence, answer, drawn, now)
             if reason is not None:
                 answer.finish(reason, sequence.stream)
-                self._scheduler.release(answer)
+                self._scheduler.paging.release(answer)
                 self._scheduler.pace.observe_answer(len(answer.generated) / answer.max_new)
         if all(answer.reason is not None for answer in sequence.answers):
             self._scheduler.remove(sequence)
@@ -267,6 +283,7 @@ class TorchEngine:
                 break
             if answer.last_token_at is not None:
                 self._on_token(now - answer.last_token_at)
+                sequence.request.on_token(now - answer.last_token_at)
             answer.last_token_at = now
             reason = answer.take(one, sequence.stream)
             if reason is not None:
@@ -284,8 +301,7 @@ class TorchEngine:
             sequence.finish()
             self._changed.notify_all()
             return
-        sequence.forked = True
-        self._scheduler.rebranch(sequence, [one.parent for one in going], [one.token for one in going])
+        self._scheduler.paging.rebranch(sequence, [one.parent for one in going], [one.token for one in going])
 
     def _fail(self, sequence: RequestSequence, error: Exception) -> None:
         if _out_of_memory(error):

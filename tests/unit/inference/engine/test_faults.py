@@ -118,7 +118,7 @@ def test_ten_thousand_cancels_leave_no_page_and_no_request_behind(engine_of: Mak
     assert engine.load().idle
     assert (cache.used, cache.available) == (0, cache.pages)
     assert not any(cache._users)
-    assert len(engine._scheduler._prefixes) == cache.kept
+    assert len(engine._scheduler.paging._prefixes) == cache.kept
 
 
 def test_a_reader_that_never_reads_blocks_nobody(engine_of: Make) -> None:

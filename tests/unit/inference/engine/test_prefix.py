@@ -71,7 +71,7 @@ def test_kept_pages_give_way_to_new_requests(engine_of: Make) -> None:
     assert [ask(engine, prompt)[0] for prompt in asked] == [ask(fresh, prompt)[0] for prompt in asked]
     cache = engine._forward.cache
     assert (cache.used, cache.available) == (0, 12)
-    assert len(engine._scheduler._prefixes) == cache.kept > 0
+    assert len(engine._scheduler.paging._prefixes) == cache.kept > 0
 
 
 @pytest.mark.parametrize("n", [1, 3])
