@@ -36,8 +36,10 @@ void rotate(const Model& model, const float* head, const float* norm, int positi
     }
 }
 
+}  // namespace
+
 // Rows of one item while its pages go by.
-struct Queries {
+struct Attention::Queries {
     int count, size;
     alignas(64) float largest[kRows], total[kRows];
     alignas(64) float sum[kRows * kLargest];
@@ -83,8 +85,6 @@ struct Queries {
     }
 };
 
-}  // namespace
-
 void Attention::write(const Layer& layer, int row, int segment, int key_head) const {
     const int size = model.size, position = batch.positions[row], at = position % kPage;
     const std::size_t page = batch.tables[batch.table_at[segment] + position / kPage];
@@ -106,57 +106,68 @@ void Attention::write(const Layer& layer, int row, int segment, int key_head) co
 }
 
 void Attention::attend(const Layer& layer, int share) const {
-    for (const Item& item : plan.items(share)) {
+    static thread_local Queries rows;
+    const std::vector<Item>& items = plan.items(share);
+    for (std::size_t at = 0; at < items.size(); ++at) {
+        const Item& item = items[at];
         if (!plan.writes_apart()) write(layer, batch.first_row[item.segment], item.segment, item.key_head);
-        attend_item(layer, item);
+        begin(layer, item, rows);
+        pass(layer, items, at, rows);
+        finish(item, rows);
     }
 }
 
-void Attention::attend_item(const Layer& layer, const Item& item) const {
-    const int size = model.size, width = (model.heads + 2 * model.key_heads) * size;
-    const int head = item.key_head * (model.heads / model.key_heads) + item.head;
-    const int first_row = batch.first_row[item.segment] + item.token;
-    const int start = batch.starts[item.segment] + item.token;
-    static thread_local Queries rows;
+void Attention::begin(const Layer& layer, const Item& item, Queries& rows) const {
+    const int size = model.size, group = model.heads / model.key_heads;
+    const std::size_t width = (model.heads + 2 * model.key_heads) * size;
     rows.count = item.heads * item.tokens;
     rows.size = size;
     for (int row = 0; row < rows.count; ++row) {
         alignas(64) float turned[kLargest];
-        const int token = row / item.heads, which = head + row % item.heads;
-        rotate(model, mixed + static_cast<std::size_t>(first_row + token) * width + which * size, layer.query_norm,
-               start + token, turned);
+        const int token = item.token + row / item.heads;
+        const int head = item.key_head * group + item.head + row % item.heads;
+        rotate(model, mixed + (batch.first_row[item.segment] + token) * width + head * size, layer.query_norm,
+               batch.starts[item.segment] + token, turned);
         for (int at = 0; at < size; at += 16)
             scatter<8>(to_pairs(_mm512_load_ps(turned + at)), rows.query + at / 2 * rows.count + row, rows.count);
         rows.largest[row] = kNone;
         rows.total[row] = 0;
     }
     std::fill_n(rows.sum, rows.count * size, 0.0f);
+}
 
-    const std::int32_t* table = batch.tables + batch.table_at[item.segment] + item.page;
-    const std::size_t page_size = static_cast<std::size_t>(kPage) * size;
-    const auto at_page = [&](const void* cache, int page) {
-        return static_cast<const char*>(cache) + (static_cast<std::size_t>(table[page]) * model.key_heads + item.key_head) * page_size * 2;
-    };
+void Attention::pass(const Layer& layer, const std::vector<Item>& items, std::size_t at, Queries& rows) const {
+    const Item& item = items[at];
+    const int start = batch.starts[item.segment] + item.token;
     for (int block = 0; block < item.pages; block += kBlockPages) {
-        const int pages = std::min(kBlockPages, item.pages - block), base = (item.page + block) * kPage;
-        for (int page = 0; page < pages; ++page)
-            multiply_bfloat16(rows.count, rows.query, rows.count, at_page(layer.keys, block + page), size / 2,
-                              rows.scores + page * kPage, kBlock, false, {nullptr, 0});
+        const int end = std::min(block + kBlockPages, item.pages), base = (item.page + block) * kPage;
+        for (int page = block; page < end; ++page)
+            multiply_bfloat16(rows.count, rows.query, rows.count, page_of(layer.keys, item, page), rows.size / 2,
+                              rows.scores + (page - block) * kPage, kBlock, false,
+                              ahead_of(layer.keys, items, at, page));
         for (int row = 0; row < rows.count; ++row) {
             const int position = start + row / item.heads;
             const int from = model.window == 0 ? 0 : position - model.window + 1 - base;
-            rows.soften(row, from, position + 1 - base, pages * kPage, model.scale);
+            rows.soften(row, from, position + 1 - base, (end - block) * kPage, model.scale);
         }
-        for (int page = 0; page < pages; ++page)
-            for (int part = 0; part < size; part += kPanel)
-                multiply_bfloat16(rows.count, rows.weights + page * (kPage / 2) * rows.count, rows.count,
-                                  at_page(layer.values, block + page) + part * kPage * 2, kPage / 2, rows.sum + part,
-                                  size, true, {nullptr, 0});
+        for (int page = block; page < end; ++page) {
+            const std::uint32_t* weights = rows.weights + (page - block) * (kPage / 2) * rows.count;
+            Ahead ahead = ahead_of(layer.values, items, at, page);
+            for (int part = 0; part < rows.size; part += kPanel, ahead.at += kPanel * kPage * 2)
+                multiply_bfloat16(rows.count, weights, rows.count,
+                                  page_of(layer.values, item, page) + part * kPage * 2, kPage / 2, rows.sum + part,
+                                  rows.size, true, ahead);
+        }
     }
+}
+
+void Attention::finish(const Item& item, const Queries& rows) const {
+    const int size = model.size, group = model.heads / model.key_heads;
     for (int row = 0; row < rows.count; ++row) {
-        const int token = row / item.heads, which = head + row % item.heads;
+        const int token = batch.first_row[item.segment] + item.token + row / item.heads;
+        const int head = item.key_head * group + item.head + row % item.heads;
         const bool whole = item.partial < 0;
-        float* target = whole ? out + (static_cast<std::size_t>(first_row + token) * model.heads + which) * size
+        float* target = whole ? out + (static_cast<std::size_t>(token) * model.heads + head) * size
                               : partials + static_cast<std::size_t>(item.partial + row) * (size + 16);
         const __m512 factor = _mm512_set1_ps(whole ? 1 / rows.total[row] : 1.0f);
         for (int at = 0; at < size; at += 16)
@@ -165,6 +176,21 @@ void Attention::attend_item(const Layer& layer, const Item& item) const {
         target[size] = rows.largest[row];
         target[size + 1] = rows.total[row];
     }
+}
+
+const char* Attention::page_of(const void* cache, const Item& item, int page) const {
+    const std::size_t which = batch.tables[batch.table_at[item.segment] + item.page + page];
+    return static_cast<const char*>(cache) + (which * model.key_heads + item.key_head) * kPage * model.size * 2;
+}
+
+// Single tokens read pages that memory has not seen since the last step; chunks find theirs in the processor's cache.
+Ahead Attention::ahead_of(const void* cache, const std::vector<Item>& items, std::size_t at, int page) const {
+    if (items[at].tokens > 1) return {nullptr, 0};
+    for (page += kAheadPages; page >= items[at].pages; ++at) {
+        page -= items[at].pages;
+        if (at + 1 == items.size()) return {nullptr, 0};
+    }
+    return {page_of(cache, items[at], page), 2};
 }
 
 void Attention::join(Range splits) const {

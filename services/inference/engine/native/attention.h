@@ -2,6 +2,7 @@
 #pragma once
 #include <vector>
 
+#include "kernels.h"
 #include "memory.h"
 #include "model.h"
 #include "threads.h"
@@ -9,6 +10,7 @@
 namespace flywheel {
 
 constexpr int kBlockPages = 8;  // pages a block of scores covers
+constexpr int kAheadPages = 6;  // pages between what is computed and what is fetched from memory meanwhile
 
 // Some query rows of one sequence against some of its pages, for heads that share a key head.
 struct Item {
@@ -60,7 +62,13 @@ struct Attention {
     void join(Range splits) const;
 
 private:
-    void attend_item(const Layer& layer, const Item& item) const;
+    struct Queries;
+
+    void begin(const Layer& layer, const Item& item, Queries& rows) const;
+    void pass(const Layer& layer, const std::vector<Item>& items, std::size_t at, Queries& rows) const;
+    void finish(const Item& item, const Queries& rows) const;
+    const char* page_of(const void* cache, const Item& item, int page) const;
+    Ahead ahead_of(const void* cache, const std::vector<Item>& items, std::size_t at, int page) const;
 };
 
 }  // namespace flywheel

@@ -17,7 +17,7 @@ from services.inference.engine.adapters import Adapter
 from services.inference.engine.cache import pages_for
 from services.inference.engine.forward import new_cache
 from services.inference.engine.native import library
-from services.inference.engine.native.packing import PANEL
+from services.inference.engine.native.packing import PANEL, advise_huge_pages
 from services.inference.engine.native.weights import LARGEST_HEAD, Packed, pack_adapter, pack_model
 from services.inference.engine.step import Segment, Step
 
@@ -54,6 +54,8 @@ class NativeLlamaForward:
         assert window is not None
         self.cache = new_cache(model, pages, capacity)
         self.vocabulary: int = config.vocab_size
+        for tensor in (*self.cache.keys, *self.cache.values):
+            advise_huge_pages(tensor)
         self._packed: Packed = pack_model(model, self.cache, window, library.INT8 if int8 else library.BFLOAT16)
         self._adapters: WeakKeyDictionary[Any, tuple[Any, list[torch.Tensor]]] = WeakKeyDictionary()
         self._library = library.library()
@@ -112,6 +114,8 @@ class _Rows:
         self.starts, self.counts, self.first_row = array("i"), array("i"), array("i")
         self.table_at, self.tables = array("i"), array("i")
         for segment in segments:
+            assert segment.start >= 0
+            assert 0 <= segment.wanted <= len(segment.tokens) > 0
             self.starts.append(segment.start)
             self.counts.append(len(segment.tokens))
             self.first_row.append(len(self.ids))
@@ -124,7 +128,6 @@ class _Rows:
         assert max(self.ids) < vocabulary
         assert min(self.tables) >= 0
         assert max(self.tables) < pages
-        assert all(0 <= one.wanted <= len(one.tokens) and one.start >= 0 for one in segments)
 
 
 def _adapters_of(segments: Sequence[Segment]) -> "tuple[list[Any], array[int]]":

@@ -1,5 +1,6 @@
 """Weights in the order in which the native step reads them: panels of 32 outputs, packed once when a model is loaded."""
 
+import ctypes
 import mmap
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from services.inference.engine.native.library import INT8, Delta, Linear
 
 PANEL = 32
 ALIGNMENT = 64
+HUGE_PAGE = 2 << 20
 
 
 class Arena:
@@ -29,6 +31,14 @@ class Arena:
         assert self.used <= self.size
         self._bytes[start : start + tensor.nbytes] = tensor.contiguous().view(-1).view(torch.uint8)
         return self._bytes.data_ptr() + start
+
+
+def advise_huge_pages(tensor: torch.Tensor) -> None:
+    """Ask the system to back a large tensor by huge pages: attention reads it in pieces from all over."""
+    start = -(-tensor.data_ptr() // HUGE_PAGE) * HUGE_PAGE
+    length = (tensor.data_ptr() + tensor.nbytes - start) // HUGE_PAGE * HUGE_PAGE
+    if length > 0:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_HUGEPAGE)
 
 
 def aligned(size: int) -> int:
