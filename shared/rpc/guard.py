@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
+from structlog.contextvars import bind_contextvars
 
 from shared.errors import FlywheelError, InvalidArgument, ResourceExhausted, Unauthenticated
 from shared.rpc import callers
@@ -72,6 +73,8 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[type-arg]
             except FlywheelError as error:
                 return _refusal(error)
         callers.current.set(caller)
+        if caller.tenant:
+            bind_contextvars(tenant=caller.tenant)  # for the log; gRPC gives each call a context of its own
         return _wrapped(handler, _Passage(self, call, rule, caller))
 
     def seconds_for(self, call: str) -> float:

@@ -16,8 +16,6 @@ class Limits:
     """Times are seconds. The defaults fit a fleet behind a load balancer."""
 
     message_bytes: int = 4 << 20
-    streams: int = 256
-    """Calls at once on one connection."""
     keepalive: float = 30.0
     """Between two pings of a side that hears nothing."""
     keepalive_timeout: float = 10.0
@@ -32,13 +30,17 @@ class Limits:
     def of(cls, settings: Settings) -> Self:
         return cls(message_bytes=settings.max_message_bytes)
 
-    def server_options(self) -> Options:
-        """For grpc.server. Pings may come twice as often as our clients send them."""
+    def server_options(self, calls: int) -> Options:
+        """For grpc.server that answers so many calls at once. Pings may come twice as often as our clients send them.
+
+        One connection may bring more calls than there are places: a client holds back, unseen, what its connection does
+        not take, while a call without a place is refused and can go elsewhere.
+        """
         return [
             *self._both(),
             ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(self.keepalive / 2)),
             ("grpc.http2.max_ping_strikes", 2),
-            ("grpc.max_concurrent_streams", self.streams),
+            ("grpc.max_concurrent_streams", 2 * calls),
             ("grpc.max_connection_age_ms", _milliseconds(self.connection_age)),
             ("grpc.max_connection_age_grace_ms", _milliseconds(self.call)),
             ("grpc.server_handshake_timeout_ms", _milliseconds(self.handshake)),

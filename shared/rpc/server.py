@@ -37,12 +37,12 @@ class Server:
         self._watchdog = Watchdog()
         self._longest: dict[str, float] = {}
         guard = Guard(keys, Places(threads), self._watchdog, limits.call, self._longest)
-        pool = ThreadPoolExecutor(threads + SPARE_THREADS, thread_name_prefix="grpc")
+        most = threads + SPARE_THREADS
         self.grpc = grpc.server(
-            pool,
+            ThreadPoolExecutor(most, thread_name_prefix="grpc"),
             interceptors=[guard],
-            options=limits.server_options(),
-            maximum_concurrent_rpcs=threads + SPARE_THREADS,
+            options=limits.server_options(most),
+            maximum_concurrent_rpcs=most,
         )
         self.health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.grpc)

@@ -51,6 +51,7 @@ def refused(act: Callable[[], object]) -> FlywheelError:
 
 def test_the_key_tells_the_tenant(world: World) -> None:
     assert classify(world.channel(ACME)) == "acme"
+    assert world.inference.logged == {"tenant": "acme"}
     assert classify(world.channel(), metadata=[("x-api-key", REST.api_key)]) == "rest"
     assert classify(world.channel(), metadata=[("authorization", f"bearer {REST.api_key}")]) == "rest"
 

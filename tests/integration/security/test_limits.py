@@ -1,5 +1,6 @@
 """Clients that ask too much, say nonsense, or hold on for ever."""
 
+import collections
 import contextlib
 import gzip
 import os
@@ -14,6 +15,8 @@ import grpc
 import psutil
 import pytest
 
+from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
+from shared.contracts.generated.flywheel.inference.v1.inference_pb2_grpc import InferenceStub
 from shared.errors import FlywheelError, InvalidArgument, ResourceExhausted
 from shared.rpc.probe import is_serving
 from shared.rpc.status import from_rpc_error
@@ -143,6 +146,18 @@ def test_calls_beyond_the_servers_places_are_refused_at_once_and_health_still_an
     for thread in calling:
         thread.join()
     assert classify(channel) == ""
+
+
+def test_a_crowd_on_one_connection_is_refused_and_not_held_back_unseen(serve: Serve) -> None:
+    """Clients queue in silence what exceeds the calls that a connection takes."""
+    world = serve(threads=2)
+    channel = world.channel()
+    world.inference.leave.clear()
+    crowd = [InferenceStub(channel).Classify.future(pb.ClassifyRequest(), timeout=20) for _ in range(60)]
+    eventually(lambda: sum(call.done() for call in crowd) == 58)
+    world.inference.leave.set()
+    codes = collections.Counter(call.code() for call in crowd)
+    assert codes == {grpc.StatusCode.OK: 2, grpc.StatusCode.RESOURCE_EXHAUSTED: 58}
 
 
 def test_our_clients_pings_are_never_too_many(serve: Serve) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+from structlog.contextvars import get_contextvars
 
 from shared.contracts.generated.flywheel.common.v1 import common_pb2
 from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
@@ -28,9 +29,12 @@ class Inference(inference_pb2_grpc.InferenceServicer):
         self.leave.set()
         self.sent = 0
         self.running = 0
+        self.logged: dict[str, object] = {}
+        """What every line of the log would carry in the last call."""
 
     def Classify(self, request: pb.ClassifyRequest, context: grpc.ServicerContext) -> pb.ClassifyResponse:
         self.entered.release()
+        self.logged = get_contextvars()
         assert self.leave.wait(30)
         return pb.ClassifyResponse(request_id=callers.tenant())
 

@@ -1,0 +1,72 @@
+"""Keys before a real inference server with a tiny real model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from shared.contracts.generated.flywheel.common.v1 import common_pb2
+from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
+from shared.contracts.generated.flywheel.inference.v1.inference_pb2_grpc import InferenceStub
+from shared.errors import ResourceExhausted
+from shared.modeling.quiet import quiet_libraries
+from shared.rpc.channel import open_channel
+from shared.rpc.security import Security
+from shared.rpc.status import from_rpc_error
+from shared.storage.database import Database
+from tests.integration.inference.platform import Platform
+from tests.support.wait import eventually
+
+FRUGAL, LAVISH = "the-key-of-the-frugal", "the-key-of-the-lavish"
+KEYS = f"""
+- {{key: {FRUGAL}, tenant: frugal, tokens_per_minute: 20}}
+- {{key: {LAVISH}, tenant: lavish, roles: [call, operate]}}
+"""
+
+
+@pytest.fixture
+def platform(tmp_path: Path, database: Database) -> Iterator[Platform]:
+    quiet_libraries()
+    made = Platform(tmp_path, database, api_keys=KEYS)
+    made.declare("helper", "chat")
+    made.point("helper", made.add_version("helper", "chat", 0))
+    made.start()
+    yield made
+    made.close()
+
+
+def generate(channel: grpc.Channel) -> pb.Usage:
+    request = pb.GenerateRequest(model=common_pb2.ModelRef(name="helper"), text="good film")
+    request.stopping.max_tokens = 12
+    request.stopping.ignore_eos = True
+    events: list[pb.GenerateResponse] = list(InferenceStub(channel).Generate(request, timeout=30))
+    return events[-1].finished.usage
+
+
+def test_prompts_and_answers_count_against_the_tokens_of_their_tenant(platform: Platform) -> None:
+    assert platform.application is not None
+    address = platform.application.address
+    with (
+        open_channel(address, retries=False, security=Security(api_key=FRUGAL)) as frugal,
+        open_channel(address, retries=False, security=Security(api_key=LAVISH)) as lavish,
+    ):
+        eventually(lambda: _served(lavish))
+        used = generate(frugal)
+        assert used.completion_tokens == 12
+        refusal = None
+        while refusal is None:  # a tiny prompt leaves some of the allowance
+            try:
+                generate(frugal)
+            except grpc.RpcError as error:
+                refusal = from_rpc_error(error)
+        assert isinstance(refusal, ResourceExhausted)
+        assert refusal.metadata == {"tenant": "frugal", "quota": "tokens_per_minute"}
+        assert generate(lavish).completion_tokens == 12
+
+
+def _served(channel: grpc.Channel) -> bool:
+    try:
+        return bool(generate(channel))
+    except grpc.RpcError:
+        return False
