@@ -1,18 +1,73 @@
 """From token ids to text that is safe to send: whole characters, and nothing a stop string may take back."""
 
-from collections.abc import Sequence
+import codecs
+from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
-from transformers import PreTrainedTokenizerBase
+from tokenizers.decoders import ByteLevel
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+_characters: Callable[[], dict[int, str]] = bytes_to_unicode
+UTF8 = codecs.getincrementaldecoder("utf-8")
 UNDECODABLE = "\ufffd"
 LONGEST_CHARACTER = 8  # tokens; past that the bytes are not a character and are sent as they decode
 
 
 class Detokenizer:
-    """Decodes a growing list of ids, giving only the new, complete characters.
+    """Decodes tokens as they come, giving only the new, complete characters. Special tokens have no text."""
 
-    Decoding starts a few tokens back, because the text of a token depends on the one before it.
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        bytes_of = _byte_table(tokenizer)
+        self._way: _Bytes | _Pieces = _Pieces(tokenizer) if bytes_of is None else _Bytes(bytes_of)
+
+    def push(self, token: int) -> str:
+        """The text that `token` completes, often none."""
+        return self._way.push(token)
+
+    def flush(self) -> str:
+        """What is left, an incomplete character included."""
+        return self._way.flush()
+
+
+class ByteTable(dict[int, bytes]):
+    """The bytes of each token of a byte-level vocabulary (GPT-2's, and most since), filled as tokens are met.
+
+    The text of such tokens is their bytes one after the other, so a stream needs a decoder of UTF-8 and no tokenizer.
     """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        super().__init__()
+        self._pieces = tokenizer.backend_tokenizer
+        self._special = {id for id, token in self._pieces.get_added_tokens_decoder().items() if token.special}
+        self._byte_of = {character: byte for byte, character in _characters().items()}
+
+    def __missing__(self, token: int) -> bytes:
+        piece = self._pieces.id_to_token(token)
+        if piece is None or token in self._special:
+            found = b""
+        elif all(character in self._byte_of for character in piece):
+            found = bytes(self._byte_of[character] for character in piece)
+        else:
+            found = piece.encode()
+        self[token] = found
+        return found
+
+
+class _Bytes:
+    def __init__(self, bytes_of: ByteTable) -> None:
+        self._bytes_of = bytes_of
+        self._decoder = UTF8(errors="replace")
+
+    def push(self, token: int) -> str:
+        return self._decoder.decode(self._bytes_of[token])
+
+    def flush(self) -> str:
+        return self._decoder.decode(b"", final=True)
+
+
+class _Pieces:
+    """For other vocabularies: decoding starts a few tokens back, as the text of a token depends on the one before."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -21,12 +76,10 @@ class Detokenizer:
         self._read = 0
 
     def push(self, token: int) -> str:
-        """The text that `token` completes, often none."""
         self._ids.append(token)
         return self._advance(hold=len(self._ids) - self._read < LONGEST_CHARACTER)
 
     def flush(self) -> str:
-        """What is left, an incomplete character included."""
         return self._advance(hold=False)
 
     def _advance(self, hold: bool) -> str:
@@ -41,6 +94,19 @@ class Detokenizer:
         text = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return text
+
+
+_tables: WeakKeyDictionary[PreTrainedTokenizerBase, ByteTable] = WeakKeyDictionary()
+
+
+def _byte_table(tokenizer: PreTrainedTokenizerBase) -> ByteTable | None:
+    if tokenizer not in _tables:
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            return None
+        if not isinstance(tokenizer.backend_tokenizer.decoder, ByteLevel):
+            return None
+        _tables[tokenizer] = ByteTable(tokenizer)
+    return _tables[tokenizer]
 
 
 class StopMatcher:
