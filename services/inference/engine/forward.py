@@ -38,19 +38,24 @@ def model_bytes(model: torch.nn.Module) -> int:
 
 def new_cache(model: PreTrainedModel, pages: int, capacity: int) -> PagedCache:
     """A cache that fits the model's layers and heads. Raises FailedPrecondition for a model without them."""
+    layers, kv_heads, head_size = _heads(model)
+    return PagedCache(layers, pages, kv_heads, head_size, model.dtype, str(model.device), capacity)
+
+
+def position_bytes(model: PreTrainedModel) -> int:
+    """Bytes that keys and values of one position take in all layers. Raises as `new_cache`."""
+    layers, kv_heads, head_size = _heads(model)
+    return 2 * layers * kv_heads * head_size * model.dtype.itemsize
+
+
+def _heads(model: PreTrainedModel) -> tuple[int, int, int]:
+    """Layers, heads of keys and values, and their size."""
     config = model.config.get_text_config()
     heads = getattr(config, "num_attention_heads", None)
     if not heads:
         raise not_served(model, "it has no attention heads whose keys and values could be cached")
-    return PagedCache(
-        layers=config.num_hidden_layers,
-        pages=pages,
-        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-        head_size=getattr(config, "head_dim", None) or config.hidden_size // heads,
-        dtype=model.dtype,
-        device=str(model.device),
-        capacity=capacity,
-    )
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    return config.num_hidden_layers, kv_heads, getattr(config, "head_dim", None) or config.hidden_size // heads
 
 
 def not_served(model: PreTrainedModel, why: str) -> FailedPrecondition:

@@ -13,12 +13,20 @@ from services.inference.engine.interface import Load
 
 @dataclass(frozen=True)
 class Resources:
-    """What the process shares between its models; `on_token` hears the seconds between two tokens of a stream."""
+    """What the process shares between its models, and how one of them is to be kept.
+
+    `on_token` hears the seconds between two tokens of a stream; `version` names the model version. `cache_bytes` is
+    for keys and values: at most so many, or `cache_exactly` so.
+    """
 
     compute: ComputeThread
     waiting_requests: int
     waiting_tokens: int
     on_token: Callable[[float], None] = lambda seconds: None
+    version: str = ""
+    int8: bool = False
+    cache_bytes: int = 1 << 30
+    cache_exactly: bool = False
 
 
 class Served(Protocol):

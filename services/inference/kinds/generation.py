@@ -1,13 +1,11 @@
 """Text from prompts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from services.inference.engine.cache import PagedCache
-from services.inference.engine.forward import Forward, TransformersForward
 from services.inference.engine.interface import (
-    Engine,
     Finished,
     FinishReason,
     GenerationRequest,
@@ -15,29 +13,38 @@ from services.inference.engine.interface import (
     Stopping,
     Stream,
 )
-from services.inference.engine.llama import LlamaForward
-from services.inference.engine.scheduler import Limits
-from services.inference.engine.torch_engine import TorchEngine
 from services.inference.kinds.base import Resources
+from services.inference.kinds.hosting import CONTEXT_LIMIT as CONTEXT_LIMIT
+from services.inference.kinds.hosting import Host, Hosts, Lease, open_host
+from services.inference.kinds.hosting import forward_for as forward_for
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.base import length_limit
 from shared.modeling.kinds.turns import ROLES, Message, encode_prompt
 from shared.modeling.loading import LoadedModel
 
-CONTEXT_LIMIT = 2048  # positions a request may use; the cache of a slot has room for as many
 UNCUT = 1 << 30
 
 
 class Generator:
-    """Writes text."""
+    """Writes text, on an engine that it may share with other versions."""
 
     kind = "chat"
 
-    def __init__(self, engine: Engine, tokenizer: PreTrainedTokenizerBase, memory_bytes: int) -> None:
-        self.memory_bytes = memory_bytes
-        self.engine_name = engine.name
+    def __init__(self, lease: Lease, tokenizer: PreTrainedTokenizerBase, resources: Resources) -> None:
+        self.engine_name = lease.host.engine.name
         self.tokenizer = tokenizer
-        self._engine = engine
+        self._engine = lease.host.engine
+        self._lease = lease
+        self._adapter = lease.adapter.digest if lease.adapter else None
+        self._version, self._on_token = resources.version, resources.on_token
+
+    @property
+    def weights_digest(self) -> str:
+        """Of the full weights, an adapter's base."""
+        return self._lease.host.weights_digest
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._lease.memory_bytes
 
     @property
     def healthy(self) -> bool:
@@ -57,10 +64,19 @@ class Generator:
         return tuple(token_ids)
 
     def submit(self, request: GenerationRequest) -> Stream:
-        return self._engine.submit(request)
+        """See `Engine.submit`; the request is answered with this version's weights, whatever it names."""
+        named = self._named(request.id)
+        mine = replace(request, id=named, adapter=self._adapter, version=self._version, on_token=self._on_token)
+        stream = self._engine.submit(mine)
+        stream.request_id = request.id
+        return stream
 
     def cancel(self, request_id: str) -> bool:
-        return self._engine.cancel(request_id)
+        return self._engine.cancel(self._named(request_id))
+
+    def _named(self, request_id: str) -> str:
+        """A request and its shadow on another version may be on one engine."""
+        return f"{request_id}@{self._version}" if self._version else request_id
 
     def probe(self) -> None:
         eos = int(self.tokenizer.eos_token_id or 0)
@@ -72,10 +88,10 @@ class Generator:
                 raise ValueError(f"the probe ended with {last}")
 
     def load(self) -> Load:
-        return self._engine.load()
+        return self._lease.load(self._version)
 
     def close(self, grace_seconds: float = 0.0) -> None:
-        self._engine.close(grace_seconds)
+        self._lease.close(self._version, grace_seconds)
 
 
 def _check_messages(messages: Sequence[Message]) -> None:
@@ -92,30 +108,10 @@ def _check_messages(messages: Sequence[Message]) -> None:
 
 
 def serve(loaded: LoadedModel, resources: Resources) -> Generator:
-    context = length_limit(loaded.model, loaded.tokenizer, CONTEXT_LIMIT)
-    limits = Limits(
-        max_length=context,
-        waiting_requests=resources.waiting_requests,
-        waiting_tokens=resources.waiting_tokens,
-    )
-    forward = forward_for(loaded.model, limits)
-    engine = TorchEngine(forward, loaded.tokenizer, _ends(loaded), limits, resources.compute, resources.on_token)
-    return Generator(engine, loaded.tokenizer, forward.memory_bytes + _bytes_of(forward.cache))
+    """A version with an engine of its own."""
+    return serve_on(open_host(loaded, resources), loaded, resources)
 
 
-def forward_for(model: PreTrainedModel, limits: Limits, int8: bool = False) -> Forward:
-    """The fastest forward pass that computes this architecture: lean, or with the model's own modules."""
-    bounds = (limits.pages, limits.max_length)
-    if LlamaForward.fits(model):
-        return LlamaForward(model, *bounds, int8)
-    return TransformersForward(model, *bounds, int8)
-
-
-def _bytes_of(cache: PagedCache) -> int:
-    return sum(tensor.nbytes for tensor in (*cache.keys, *cache.values))
-
-
-def _ends(loaded: LoadedModel) -> frozenset[int]:
-    configured = getattr(loaded.model.generation_config, "eos_token_id", None)
-    known = configured if isinstance(configured, list) else [configured]
-    return frozenset(int(end) for end in (*known, loaded.tokenizer.eos_token_id) if end is not None)
+def serve_on(host: Host, loaded: LoadedModel, resources: Resources) -> Generator:
+    """A version on an engine that no other may use."""
+    return Generator(Hosts().alone(host), loaded.tokenizer, resources)

@@ -8,13 +8,27 @@ from typing import Protocol
 import torch
 
 from services.inference.engine.compute import ComputeThread
+from services.inference.engine.engines import TORCH, VLLM, EngineChoice
+from services.inference.engine.vllm.opening import open_vllm
 from services.inference.kinds import kind_of_base, serve
-from services.inference.kinds.base import Resources, Served
-from services.inference.kinds.generation import CONTEXT_LIMIT, Generator
+from services.inference.kinds.base import Resources, Served, model_bytes
+from services.inference.kinds.generation import Generator, serve_on
+from services.inference.kinds.hosting import (
+    CONTEXT_LIMIT,
+    Host,
+    Hosts,
+    context_of,
+    ends_of,
+    host_of,
+    limits_for,
+    open_host,
+)
 from services.inference.models.lineage import BASE_VERSION, Lineage, VersionRecord
+from services.inference.models.memory import memory_limit
+from services.inference.models.sharing import Place, check_base, join, place_of
 from shared.config import Settings
-from shared.errors import DataCorrupted
-from shared.modeling.bases import open_base
+from shared.errors import DataCorrupted, ResourceExhausted
+from shared.modeling.bases import BaseModel, open_base
 from shared.modeling.devices import choose_device, fast_at_bfloat16
 from shared.modeling.loading import DTYPES, LoadedModel, load_base, load_model, tensor_file_bytes
 from shared.modeling.methods import find_method
@@ -33,23 +47,34 @@ class Loader(Protocol):
 
 
 class TorchLoader:
-    """Loads with torch in the calling thread; all models share one compute thread."""
+    """Loads with torch in the calling thread; all models share one compute thread.
+
+    Versions that write text and were trained with LoRA share one engine a base, as does the base itself.
+    """
 
     def __init__(self, settings: Settings, artifacts: Artifacts, compute: ComputeThread) -> None:
+        self._settings = settings
         self._artifacts = artifacts
         self._compute = compute
         self._bases = settings.cache_folder / "bases"
         self._device = choose_device(settings.device)
-        self._waiting = (settings.max_waiting_requests, settings.max_waiting_tokens)
+        self._engines = EngineChoice(settings.engines)
+        self._hosts = Hosts()
 
     def memory_needed(self, record: VersionRecord) -> int:
-        folder = self._weights_folder(record)
-        return sum(tensor_file_bytes(path, DTYPES[self._dtype(record.kind)]) for path in folder.glob("*.safetensors"))
+        place = self._place(record)
+        if place is not None and self._hosts.find(self._host_key(place)):
+            return 0 if place.folder is None else self._bytes_of(place.folder, record)
+        return self._bytes_of(self._weights_folder(record), record)
 
     def load(self, record: VersionRecord) -> tuple[Served, Lineage]:
         torch.set_num_threads(1)  # a pool of OpenMP threads here would slow the compute thread's down
-        loaded = self._load_base(record) if record.key.version == BASE_VERSION else self._load_version(record)
-        served = serve(loaded.card.kind, loaded, self._resources(record.key.model))
+        try:
+            served, weights_digest = self._load(record)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise _no_memory(record) from error
         try:
             served.probe()
         except BaseException:
@@ -57,18 +82,53 @@ class TorchLoader:
             raise
         lineage = record.lineage.by(served.engine_name)
         if record.key.version == BASE_VERSION:
-            lineage = replace(lineage, weights_digest=loaded.card.weights_digest)
+            lineage = replace(lineage, weights_digest=weights_digest)
         return served, lineage
 
+    def _load(self, record: VersionRecord) -> tuple[Served, str]:
+        """A served model and the digest of its full weights."""
+        resources = self._resources(record)
+        place = self._place(record)
+        if place is not None:
+            key = self._host_key(place)
+            generator = join(self._hosts, key, place, lambda: self._open_base(record, place, resources), resources)
+            return generator, generator.weights_digest
+        loaded = self._load_base(record) if record.key.version == BASE_VERSION else self._load_version(record)
+        if record.kind == Generator.kind and self._engines[record.key.model] == VLLM:
+            return serve_on(self._open_vllm(loaded, resources), loaded, resources), loaded.card.weights_digest
+        return serve(loaded.card.kind, loaded, resources), loaded.card.weights_digest
+
+    def _place(self, record: VersionRecord) -> Place | None:
+        if self._engines[record.key.model] != TORCH:
+            return None
+        return place_of(record, self._artifacts.fetch_folder, lambda: self._base(record))
+
+    def _host_key(self, place: Place) -> str:
+        return f"{place.base_digest} {self._settings.weights}"
+
+    def _open_base(self, record: VersionRecord, place: Place, resources: Resources) -> Host:
+        check_base(record, place, self._base(record))
+        return open_host(self._load_base(record), resources)
+
+    def _open_vllm(self, loaded: LoadedModel, resources: Resources) -> Host:
+        limits = limits_for(loaded.model, context_of(loaded), resources)
+        ends = ends_of(loaded)
+        python, threads = self._settings.vllm_python, max(1, self._settings.threads)
+        engine = open_vllm(loaded, ends, limits, python=python, threads=threads, on_token=resources.on_token)
+        return host_of(engine, loaded, ends, model_bytes(loaded.model))
+
+    def _base(self, record: VersionRecord) -> BaseModel:
+        return open_base(record.base, self._bases, self._artifacts)
+
     def _load_base(self, record: VersionRecord) -> LoadedModel:
-        base = open_base(record.base, self._bases, self._artifacts)
         kind = kind_of_base(record.kind)
-        return load_base(base, kind, max_length=CONTEXT_LIMIT, device=self._device, dtype=self._dtype(kind))
+        return load_base(
+            self._base(record), kind, max_length=CONTEXT_LIMIT, device=self._device, dtype=self._dtype(kind)
+        )
 
     def _load_version(self, record: VersionRecord) -> LoadedModel:
         folder = self._artifacts.fetch_folder(record.weights_uri)
-        adapter = find_method(record.method).adapter
-        base = open_base(record.base, self._bases, self._artifacts).path if adapter else None
+        base = self._base(record).path if find_method(record.method).adapter else None
         loaded = load_model(folder, base=base, device=self._device, dtype=self._dtype(record.kind))
         for what, found, wanted in (
             ("weights", loaded.card.weights_digest, record.lineage.weights_digest),
@@ -80,14 +140,52 @@ class TorchLoader:
 
     def _weights_folder(self, record: VersionRecord) -> Path:
         full = record.key.version != BASE_VERSION and not find_method(record.method).adapter
-        if full:
-            return self._artifacts.fetch_folder(record.weights_uri)
-        return open_base(record.base, self._bases, self._artifacts).path
+        return self._artifacts.fetch_folder(record.weights_uri) if full else self._base(record).path
 
-    def _resources(self, model: str) -> Resources:
-        observe: Callable[[float], None] = metrics.INFERENCE_INTER_TOKEN_SECONDS.labels(model).observe
-        return Resources(self._compute, *self._waiting, observe)
+    def _bytes_of(self, folder: Path, record: VersionRecord) -> int:
+        kept = torch.int8 if self._int8(record.kind) else DTYPES[self._dtype(record.kind)]
+        return sum(tensor_file_bytes(path, kept) for path in folder.glob("*.safetensors"))
+
+    def _resources(self, record: VersionRecord) -> Resources:
+        observe: Callable[[float], None] = metrics.INFERENCE_INTER_TOKEN_SECONDS.labels(record.key.model).observe
+        return Resources(
+            compute=self._compute,
+            waiting_requests=self._settings.max_waiting_requests,
+            waiting_tokens=self._settings.max_waiting_tokens,
+            on_token=observe,
+            version=str(record.key),
+            int8=self._int8(record.kind),
+            cache_bytes=self._settings.cache_bytes or cache_budget(self._settings.memory_bytes, self._device),
+            cache_exactly=bool(self._settings.cache_bytes) or self._device.startswith("cuda"),
+        )
+
+    def _int8(self, kind: str) -> bool:
+        return kind == Generator.kind and self._settings.weights == "int8"
 
     def _dtype(self, kind: str) -> str:
-        """Chat in bfloat16 where that is fast; classifiers answer in the precision they are judged in."""
-        return "bfloat16" if kind == Generator.kind and fast_at_bfloat16(self._device) else "float32"
+        """Chat as the setting says, or in bfloat16 where that is fast; other kinds in the precision they are judged
+        in."""
+        if kind != Generator.kind or self._settings.weights == "float32":
+            return "float32"
+        return "bfloat16" if self._settings.weights == "bfloat16" or fast_at_bfloat16(self._device) else "float32"
+
+
+def cache_budget(memory_bytes: int, device: str) -> int:
+    """Bytes that keys and values of one engine may take: a quarter of what versions may take together, or on a CUDA
+    device half of what is free before the weights come."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0] // 2)
+    return memory_limit(memory_bytes, device) // 4
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """torch has a type for it on CUDA only; on the CPU it says so in words."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def _no_memory(record: VersionRecord) -> ResourceExhausted:
+    return ResourceExhausted(
+        f"not enough memory to load {record.key}: unload a version, lower FLYWHEEL_CACHE_BYTES, or keep weights as int8 "
+        "with FLYWHEEL_WEIGHTS",
+        retry_seconds=30.0,
+    )

@@ -1,5 +1,6 @@
 """Every family gives, in a crowd and with prompts in chunks, the tokens of `generate`; what can't is refused."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_window_is_seen_in_the_tokens(engine_of: Make) -> None:
     assert generated(wide, PROMPTS[3], 16) != generated(tiny("mistral"), PROMPTS[3], 16)
 
 
-REFUSED = {
+REFUSED: dict[str, Callable[[], Any]] = {
     "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=48, n_layer=2, n_head=6, vocab_size=258)),
     "mamba": lambda: Mamba(MambaConfig(hidden_size=48, num_hidden_layers=2, vocab_size=258)),
     "llama4_text": lambda: Llama4ForCausalLM(

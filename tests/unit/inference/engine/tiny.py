@@ -70,7 +70,8 @@ def _gpt_neox() -> Any:
 WINDOW = 16  # positions, fewer than the texts of the tests have
 SCALE: dict[str, Any] = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": WINDOW}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "rope_theta": 10_000.0}
-SOFTCAPS = {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 10.0}
+PARTIAL: dict[str, Any] = {"partial_rotary_factor": 0.5}
+SOFTCAPS: dict[str, Any] = {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 10.0}
 FAMILIES: dict[str, Callable[[], Any]] = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, tie_word_embeddings=True)),
     "llama-yarn": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, rope_parameters=YARN)),
@@ -82,7 +83,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=WINDOW)),
     "gpt2": _gpt2,
     "gpt_neox": _gpt_neox,
-    "phi": lambda: PhiForCausalLM(PhiConfig(**SIZES, partial_rotary_factor=0.5)),
+    "phi": lambda: PhiForCausalLM(PhiConfig(**SIZES, **PARTIAL)),
     "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**SIZES, **SCALE, **SOFTCAPS)),
     "gemma3": lambda: Gemma3ForCausalLM(
         Gemma3TextConfig(**SIZES, **SCALE, layer_types=["sliding_attention", "full_attention"])
