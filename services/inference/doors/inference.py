@@ -34,6 +34,7 @@ from shared.contracts.generated.flywheel.inference.v1.inference_pb2_grpc import 
     InferenceServicer,
     add_InferenceServicer_to_server,
 )
+from shared.rpc import callers
 from shared.rpc.server import Server
 
 INFERENCE = "flywheel.inference.v1.Inference"
@@ -81,7 +82,7 @@ class InferenceDoor(InferenceServicer):
     def Generate(self, request: pb.GenerateRequest, context: grpc.ServicerContext) -> Iterator[pb.GenerateResponse]:
         wanted = generating.generate_request(request)
         until = deadline(context, GENERATE_SECONDS)
-        for event in charged(self._generating.generate(wanted, until, context.add_callback)):
+        for event in charged(self._generating.generate(wanted, until, context.add_callback, callers.tenant())):
             yield generating.generate_response(event)
 
     def TagTokens(self, request: pb.TagTokensRequest, context: grpc.ServicerContext) -> pb.TagTokensResponse:

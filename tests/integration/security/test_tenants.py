@@ -18,10 +18,11 @@ from shared.storage.database import Database
 from tests.integration.inference.platform import Platform
 from tests.support.wait import eventually
 
-FRUGAL, LAVISH = "the-key-of-the-frugal", "the-key-of-the-lavish"
+FRUGAL, LAVISH, OTHER = "the-key-of-the-frugal", "the-key-of-the-lavish", "the-key-of-the-other1"
 KEYS = f"""
 - {{key: {FRUGAL}, tenant: frugal, tokens_per_minute: 20}}
 - {{key: {LAVISH}, tenant: lavish, roles: [call, operate]}}
+- {{key: {OTHER}, tenant: other}}
 """
 
 
@@ -36,8 +37,8 @@ def platform(tmp_path: Path, database: Database) -> Iterator[Platform]:
     made.close()
 
 
-def generate(channel: grpc.Channel) -> pb.Usage:
-    request = pb.GenerateRequest(model=common_pb2.ModelRef(name="helper"), text="good film")
+def generate(channel: grpc.Channel, text: str = "good film") -> pb.Usage:
+    request = pb.GenerateRequest(model=common_pb2.ModelRef(name="helper"), text=text)
     request.stopping.max_tokens = 12
     request.stopping.ignore_eos = True
     events: list[pb.GenerateResponse] = list(InferenceStub(channel).Generate(request, timeout=30))
@@ -63,6 +64,21 @@ def test_prompts_and_answers_count_against_the_tokens_of_their_tenant(platform: 
         assert isinstance(refusal, ResourceExhausted)
         assert refusal.metadata == {"tenant": "frugal", "quota": "tokens_per_minute"}
         assert generate(lavish).completion_tokens == 12
+
+
+def test_what_one_tenants_prompt_has_computed_is_no_others(platform: Platform) -> None:
+    """A prompt that is answered faster tells that somebody asked it before."""
+    assert platform.application is not None
+    address = platform.application.address
+    prompt = "good film " * 60
+    with (
+        open_channel(address, retries=False, security=Security(api_key=LAVISH)) as lavish,
+        open_channel(address, retries=False, security=Security(api_key=OTHER)) as other,
+    ):
+        eventually(lambda: _served(lavish))
+        assert generate(lavish, prompt).cached_tokens == 0
+        assert generate(lavish, prompt).cached_tokens > 0
+        assert generate(other, prompt).cached_tokens == 0
 
 
 def _served(channel: grpc.Channel) -> bool:
