@@ -43,13 +43,9 @@ class TorchEngine:
         eos: frozenset[int],
         limits: Limits,
         compute: ComputeThread,
-        on_token: Callable[[float], None] = lambda seconds: None,
         on_health: Callable[[bool], None] = lambda healthy: None,
     ) -> None:
-        """`on_token` hears, for each token but the first, the seconds since the one before it.
-
-        `on_health` hears False when the engine has stopped and True when it serves again.
-        """
+        """`on_health` hears False when the engine has stopped and True when it serves again."""
         self.max_length = limits.max_length
         self.healthy = True
         self._forward = forward
@@ -57,7 +53,6 @@ class TorchEngine:
         self._eos = eos
         self._limits = limits
         self._compute = compute
-        self._on_token = on_token
         self._on_health = on_health
         self._grammars = Grammars(tokenizer, eos, forward.vocabulary)
         self._adapters: dict[str, Adapter] = {}
@@ -264,7 +259,7 @@ class TorchEngine:
         for answer, drawn in outcome.drawn:
             if answer.proposed:
                 drawn = answer.accept(drawn)
-                self._advance(works[id(answer)], len(drawn))
+                self._advance(works[id(answer)], len(drawn) - drawn.count(None))
             reason = self._take(sequence, answer, drawn, now)
             if reason is not None:
                 answer.finish(reason, sequence.stream)
@@ -282,7 +277,6 @@ class TorchEngine:
             if one is None:  # behind a right guess; the next step will find it again and end the request
                 break
             if answer.last_token_at is not None:
-                self._on_token(now - answer.last_token_at)
                 sequence.request.on_token(now - answer.last_token_at)
             answer.last_token_at = now
             reason = answer.take(one, sequence.stream)

@@ -1,7 +1,10 @@
 """Guessing from the text's own past changes the time a text takes, never the text."""
 
+import torch
+
 from services.inference.engine.interface import GenerationRequest, Sampling, Stopping
 from services.inference.engine.speculation import PATIENCE, Lookup
+from services.inference.engine.step import Step
 from services.inference.engine.torch_engine import TorchEngine
 from tests.unit.inference.engine.conftest import Make, ids_of
 from tests.unit.inference.engine.test_torch_engine import prompts
@@ -80,3 +83,24 @@ def test_what_draws_or_looks_back_is_not_guessed(engine_of: Make) -> None:
     for sampling in (Sampling(temperature=0.7, seed=1), Sampling(repetition_penalty=1.3)):
         request = GenerationRequest("r", (5, 6, 7) * 12, sampling, Stopping(60, ignore_eos=True))
         assert steps(guessing, request) == steps(plain, request)
+
+
+def test_values_that_are_not_finite_behind_a_right_guess_are_computed_again(engine_of: Make) -> None:
+    plain, guessing = engine_of(speculate=0), engine_of(speculate=5)
+    request = GenerationRequest("r", (5, 6, 7) * 12, stopping=Stopping(max_tokens=90, ignore_eos=True))
+    sound, spoiled = guessing._forward, 0
+
+    class Spoiling:
+        cache, vocabulary, memory_bytes = sound.cache, sound.vocabulary, 0
+
+        def __call__(self, step: Step) -> torch.Tensor:
+            nonlocal spoiled
+            logits = sound(step)
+            if len(logits) > 2:
+                logits[1:] = float("nan")
+                spoiled += 1
+            return logits
+
+    guessing._forward = Spoiling()
+    assert ids_of(list(guessing.submit(request))) == ids_of(list(plain.submit(request)))
+    assert spoiled > 0
