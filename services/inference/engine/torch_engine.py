@@ -46,7 +46,7 @@ class TorchEngine:
         on_health: Callable[[bool], None] = lambda healthy: None,
     ) -> None:
         """`on_health` hears False when the engine has stopped and True when it serves again."""
-        self.max_length = limits.max_length
+        self.max_length = min(limits.max_length, forward.cache.capacity)
         self.healthy = True
         self._forward = forward
         self._tokenizer = tokenizer

@@ -135,14 +135,16 @@ def test_a_reader_that_never_reads_blocks_nobody(engine_of: Make) -> None:
 def test_a_request_that_can_never_fit_is_refused_with_the_limit(engine_of: Make) -> None:
     engine = engine_of(cache_tokens=96)
     for fields in (
-        {},
         {"n": 4, "stopping": Stopping(30)},
         {"sampling": Sampling(num_beams=4), "stopping": Stopping(30)},
     ):
         with pytest.raises(InvalidArgument, match="the cache has 96: lower max_tokens") as refused:
             engine.submit(GenerationRequest("r", (1,), **{"stopping": LONG, **fields}))  # type: ignore[arg-type]
         assert refused.value.metadata["field"] == "stopping.max_tokens"
-    assert end_of(list(engine.submit(GenerationRequest("r", (1,), stopping=Stopping(90))))).error == ""
+    with pytest.raises(InvalidArgument, match="at most 95 fit"):
+        engine.submit(GenerationRequest("r", (1,) * 96, stopping=Stopping(1)))
+    whole = end_of(list(engine.submit(GenerationRequest("r", (1,), stopping=Stopping(ignore_eos=True)))))
+    assert (whole.reason, whole.usage.completion_tokens) == (FinishReason.LENGTH, 95)
 
 
 def _end(stream: Any) -> object:
