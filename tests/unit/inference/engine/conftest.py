@@ -50,6 +50,10 @@ def ids_of(outputs: list[Output]) -> list[int]:
     return [token for output in outputs if isinstance(output, Chunk) for token in output.token_ids]
 
 
+def chunks_of(outputs: list[Output]) -> list[Chunk]:
+    return [output for output in outputs if isinstance(output, Chunk)]
+
+
 def text_of(outputs: list[Output]) -> str:
     return "".join(output.text for output in outputs if isinstance(output, Chunk))
 
