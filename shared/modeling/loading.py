@@ -70,8 +70,14 @@ def load_base(
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The folder's tokenizer; one without a pad token pads with EOS (masks are made from lengths)."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    """The folder's tokenizer; one without a pad token pads with EOS (masks are made from lengths).
+
+    Raises DataCorrupted when the folder has none that can be read.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises Exception itself
+        raise DataCorrupted(f"no readable tokenizer in {folder.name}: {error}") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -9,8 +9,11 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, P
 
 from shared.modeling.bases import BaseModel
 from shared.modeling.card import ModelCard
-from shared.modeling.digests import base_digest, weights_digest
+from shared.modeling.digests import adapter_digest, base_digest, weights_digest
 from shared.modeling.kinds import find_kind
+from shared.modeling.loading import load_tokenizer
+from shared.modeling.methods import find_method
+from shared.pipelines.methods import MethodConfig
 
 FastTokenizer: Any = PreTrainedTokenizerFast
 CORPUS = [
@@ -118,6 +121,34 @@ def tiny_model(folder: Path, kind: str, labels: tuple[str, ...] = ("bad", "good"
         max_length=64 if kind == "classification" else 512,
         weights_digest=weights_digest(folder),
         adapter_digest="",
+        run=f"run-{seed}",
+        dataset_digest="0" * 64,
+        precision="float32",
+    )
+    card.write(folder)
+    return folder
+
+
+def tiny_adapter(folder: Path, base: BaseModel, seed: int = 0) -> Path:
+    """A LoRA adapter of a causal base as a run leaves it (card included), with random weights. Returns `folder`."""
+    method = find_method("lora")
+    model = method.prepare(find_kind("chat").load(base.path, ()), "chat", MethodConfig(name="lora", lora_rank=4))
+    set_seed(seed)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data.normal_(std=0.2)
+    folder.mkdir(parents=True)
+    method.save(model, folder, base.name)
+    load_tokenizer(base.path).save_pretrained(folder)
+    card = ModelCard(
+        kind="chat",
+        method="lora",
+        labels=(),
+        base=base.name,
+        base_digest=base.digest,
+        max_length=512,
+        weights_digest=weights_digest(base.path),
+        adapter_digest=adapter_digest(folder),
         run=f"run-{seed}",
         dataset_digest="0" * 64,
         precision="float32",

@@ -28,8 +28,17 @@ class Chat(Kind):
     def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
         models: Any = AutoModelForCausalLM
         model, report = models.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
+        for name, found, wanted in sorted(report["mismatched_keys"]):
+            raise InvalidArgument(
+                f"base model {folder.name}: {name} is {tuple(found)}, its config says {tuple(wanted)}", field="base"
+            )
         if missing := sorted(report["missing_keys"]):
             raise InvalidArgument(f"base model {folder.name} is no causal model: it lacks {missing[0]}", field="base")
         return cast(PreTrainedModel, model)

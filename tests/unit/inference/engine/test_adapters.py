@@ -34,7 +34,7 @@ def logits(forward: Forward, adapters: Sequence[Adapter | None]) -> list[torch.T
     """Of one step in which each adapter has the same tokens."""
     segments = [Segment([2 * n, 2 * n + 1], 0, IDS, len(IDS), one) for n, one in enumerate(adapters)]
     with torch.inference_mode():
-        return list(forward(Step(segments, forward.cache)).unflatten(0, (len(adapters), len(IDS))))
+        return list(forward(Step(segments, forward.cache)).view(len(adapters), len(IDS), -1))
 
 
 @pytest.mark.parametrize("options", [{}, SOME, UNEVEN, {"use_rslora": True}], ids=["all", "some", "uneven", "rslora"])
