@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 from shared.errors import Unavailable
 from shared.rpc.addresses import parse_address
 from shared.rpc.certificates import ServerCertificates
-from shared.rpc.guard import Guard, Places
+from shared.rpc.guard import Guard
 from shared.rpc.keys import KeyRing
 from shared.rpc.limits import DEFAULT, Limits
 from shared.rpc.security import OPEN, Security
@@ -36,7 +36,7 @@ class Server:
         keys = KeyRing(security) if security.wants_keys else None
         self._watchdog = Watchdog()
         self._longest: dict[str, float] = {}
-        guard = Guard(keys, Places(threads), self._watchdog, limits.call, self._longest)
+        guard = Guard(keys, threads, self._watchdog, limits.call, self._longest)
         most = threads + SPARE_THREADS
         self.grpc = grpc.server(
             ThreadPoolExecutor(most, thread_name_prefix="grpc"),
