@@ -34,10 +34,22 @@ class LabelScore:
 
 
 @dataclass(frozen=True)
+class Attribution:
+    """What a word contributed to the best label; `in_pair`: it stands in the second text."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+    in_pair: bool
+
+
+@dataclass(frozen=True)
 class Classification:
-    """Labels of one text, best first."""
+    """Labels of one text, best first; with `explain` its words and what they contributed."""
 
     labels: tuple[LabelScore, ...]
+    attributions: tuple[Attribution, ...] = ()
 
     @property
     def best(self) -> LabelScore:

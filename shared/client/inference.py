@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from shared.client.answers import Accepted, ClassifyAnswer, Deployment, Explanation
+from shared.client.asking import TextCalls
 from shared.client.connection import Connection
 from shared.client.data import FeedbackReceipt
 from shared.client.generating import GenerationCalls, model_ref, new_id
@@ -15,7 +16,7 @@ from shared.contracts.generated.flywheel.inference.v1.serving_pb2_grpc import Se
 __all__ = ["Accepted", "InferenceCalls"]
 
 
-class InferenceCalls(GenerationCalls):
+class InferenceCalls(GenerationCalls, TextCalls):
     """Answers from models; feedback on them. Raises the errors of shared.errors."""
 
     _inference: Connection
@@ -23,19 +24,26 @@ class InferenceCalls(GenerationCalls):
     def classify(
         self,
         model: str,
-        texts: str | Sequence[str],
+        texts: str | Sequence[str] = (),
         *,
+        pairs: Sequence[tuple[str, str]] = (),
         alias: str = "",
         version: int = 0,
         top_k: int = 0,
+        explain: bool = False,
         request_id: str = "",
     ) -> ClassifyAnswer:
-        """Labels each text, best first. Without `alias` or `version` the champion answers."""
+        """Labels each text (or each of `pairs`), best first; with `explain` also which words spoke for the best label.
+
+        Without `alias` or `version` the champion answers.
+        """
         request = pb.ClassifyRequest(
             model=model_ref(model, alias, version),
             texts=[texts] if isinstance(texts, str) else texts,
             top_k=top_k,
             request_id=request_id or new_id(),
+            pairs=[pb.TextPair(text=first, text_pair=second) for first, second in pairs],
+            explain=explain,
         )
         stub = self._inference.stub(InferenceStub)
         return read(ClassifyAnswer, self._inference.call(stub.Classify, request))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from services.inference.answering.requests import MAX_TEXT_BYTES
-from services.inference.kinds.capabilities import Question, Rewriting
+from services.inference.kinds.capabilities import DEFAULT_NEW_TOKENS, Question, Rewriting
 from services.inference.kinds.relation_extraction import MarkedText
 from shared.errors import InvalidArgument
 from shared.modeling.kinds.relation_extraction import Span
@@ -110,7 +110,8 @@ def check_questions(questions: Sequence[Question]) -> None:
 
 def check_rewriting(texts: Sequence[str], bounds: Rewriting) -> None:
     check_list("texts", texts, MAX_REWRITTEN)
-    check_count("rewriting.max_tokens", bounds.max_tokens, 1, MAX_NEW_TOKENS)
-    check_count("rewriting.min_tokens", bounds.min_tokens, 0, bounds.max_tokens)
+    most = DEFAULT_NEW_TOKENS if bounds.max_tokens is None else bounds.max_tokens
+    check_count("rewriting.max_tokens", most, 1, MAX_NEW_TOKENS)
+    check_count("rewriting.min_tokens", bounds.min_tokens, 0, most)
     check_count("rewriting.num_beams", bounds.num_beams, 1, MAX_BEAMS)
     check_count("rewriting.length_penalty", bounds.length_penalty, -10, 10)

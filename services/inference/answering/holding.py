@@ -56,7 +56,7 @@ class Models:
         """
         with self.hold_any(ref, deadline, kind, request_id) as (served, lineage):
             if not isinstance(served, kind):
-                raise _wrong_kind(ref.name, served.kind, kind)
+                raise _wrong_kind(ref.name, served.kind, kind, lineage.version == BASE_VERSION)
             yield served, lineage
 
     @contextmanager
@@ -175,19 +175,16 @@ class Models:
 
 
 def _check_kind(name: str, declared: str, key: Key, wanted: type) -> None:
-    found = kind_of_base(declared) if key.version == BASE_VERSION else declared
-    if answers(found, wanted):
-        return
-    if answers(declared, wanted):
-        raise FailedPrecondition(
-            f"the base model of {name!r} has no head for kind {declared} before it is trained", model=name
-        )
-    raise _wrong_kind(name, found, wanted)
+    base = key.version == BASE_VERSION
+    found = kind_of_base(declared) if base else declared
+    if not answers(found, wanted):
+        raise _wrong_kind(name, found, wanted, base)
 
 
-def _wrong_kind(name: str, found: str, wanted: type) -> FailedPrecondition:
+def _wrong_kind(name: str, found: str, wanted: type, base: bool) -> FailedPrecondition:
+    what = f"the base model of {name!r} has no head before it is trained: it" if base else f"model {name!r}"
     return FailedPrecondition(
-        f"model {name!r} is of kind {found}, which answers {', '.join(methods_of(found))}; "
+        f"{what} is of kind {found}, which answers {', '.join(methods_of(found))}; "
         f"this method needs kind {' or '.join(kinds_with(wanted))}",
         model=name,
         kind=found,

@@ -82,7 +82,7 @@ class Seq2Seq:
             encoded = self._model.get_encoder()(**inputs, return_dict=True)
             sequences = self._model.generate(
                 **inputs,
-                encoder_outputs=encoded,
+                encoder_outputs=_copied(encoded),  # `generate` repeats its rows in place, once a beam
                 generation_config=self._settings(sources[0].beams),
                 stopping_criteria=[stop],
             )
@@ -114,7 +114,7 @@ class Seq2Seq:
         found = []
         for start in range(0, len(sequences), rows):
             part = slice(start, start + rows)
-            states = type(encoded)(last_hidden_state=encoded.last_hidden_state[part])
+            states = _copied(encoded, part)
             logits = self._model(
                 encoder_outputs=states, attention_mask=mask[part], decoder_input_ids=sequences[part, :-1]
             ).logits
@@ -145,6 +145,10 @@ class Seq2Seq:
             return forward()
         finally:
             self._inside = False
+
+
+def _copied(encoded: Any, rows: slice = slice(None)) -> Any:
+    return type(encoded)(last_hidden_state=encoded.last_hidden_state[rows])
 
 
 class _Unwanted(StoppingCriteria):

@@ -55,11 +55,15 @@ class AnswersQuestions(ABC):
         """One answer a question, in their order."""
 
 
+DEFAULT_NEW_TOKENS = 256
+
+
 @dataclass(frozen=True)
 class Rewriting:
-    """Bounds of what is written: new tokens, beams (1 is greedy), the power of length that divides their scores."""
+    """Bounds of what is written: new tokens (at most: None is 256, or what the model can), beams (1 is greedy), the
+    power of length that divides their scores."""
 
-    max_tokens: int = 256
+    max_tokens: int | None = None
     min_tokens: int = 0
     num_beams: int = 4
     length_penalty: float = 1.0

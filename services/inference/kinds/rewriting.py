@@ -19,7 +19,7 @@ from services.inference.engine.seq2seq import Beams, Seq2Seq, Source, Written
 from services.inference.engine.tokenising import TextEncoder
 from services.inference.kinds import generation
 from services.inference.kinds.base import Resources, Served, model_bytes
-from services.inference.kinds.capabilities import PendingTexts, Rewrites, Rewriting, Rewritten
+from services.inference.kinds.capabilities import DEFAULT_NEW_TOKENS, PendingTexts, Rewrites, Rewriting, Rewritten
 from services.inference.kinds.generation import Generator
 from shared.errors import Cancelled, DeadlineExceeded, FlywheelError, InvalidArgument
 from shared.modeling.kinds.base import length_limit
@@ -61,9 +61,10 @@ class Seq2SeqWriter(Rewrites):
     def submit_texts(
         self, texts: Sequence[str], languages: tuple[str, str], bounds: Rewriting, deadline: float | None
     ) -> "PendingTexts":
-        self._check_room(bounds)
+        most = self._most(bounds.max_tokens)
+        least = min(bounds.min_tokens, most)
         route = self._route(languages)
-        beams = Beams(bounds.max_tokens, bounds.min_tokens, bounds.num_beams, bounds.length_penalty, route.forced_first)
+        beams = Beams(most, least, bounds.num_beams, bounds.length_penalty, route.forced_first)
         prompts = [route.prefix + filled(self._prompt or "{text}", text, languages) for text in texts]
         sources = [Source(tuple(one.ids), beams) for one in self._encoder(route.source).texts(prompts)]
         return _Ticketed(self._batcher.submit(sources, deadline), sources, self.tokenizer)
@@ -90,13 +91,15 @@ class Seq2SeqWriter(Rewrites):
             self._encoders[source] = TextEncoder(self.tokenizer, self._limit)
         return self._encoders[source]
 
-    def _check_room(self, bounds: Rewriting) -> None:
+    def _most(self, wanted: int | None) -> int:
+        """New tokens at most, within the decoder's positions."""
         positions = getattr(self._config, "max_position_embeddings", None)
-        if positions is not None and bounds.max_tokens >= positions:
+        room = DEFAULT_NEW_TOKENS if positions is None else int(positions) - 1
+        if positions is not None and (wanted or 0) > room:
             raise InvalidArgument(
-                f"rewriting.max_tokens is {bounds.max_tokens}; this model writes at most {positions - 1}",
-                field="rewriting.max_tokens",
+                f"rewriting.max_tokens is {wanted}; this model writes at most {room}", field="rewriting.max_tokens"
             )
+        return min(DEFAULT_NEW_TOKENS, room) if wanted is None else wanted
 
     def _some_languages(self) -> tuple[str, str]:
         """Languages that the model knows, for the probe."""
@@ -136,7 +139,7 @@ class CausalWriter(Rewrites):
             if f"{{{field.partition('_')[0]}}}" in self._prompt and not given:
                 raise InvalidArgument(f"{field} is empty; this model must be told the language", field=field)
         sampling = Sampling(num_beams=bounds.num_beams, length_penalty=bounds.length_penalty)
-        stopping = Stopping(max_tokens=bounds.max_tokens, min_tokens=bounds.min_tokens)
+        stopping = Stopping(max_tokens=bounds.max_tokens or DEFAULT_NEW_TOKENS, min_tokens=bounds.min_tokens)
         pending = _Streamed(self._generator, bounds)
         try:
             for text in texts:

@@ -78,7 +78,10 @@ class Platform:
 
     def add_version(self, model: str, kind: str, seed: int, labels: tuple[str, ...] = LABELS) -> int:
         """A version with random weights; returns its number."""
-        folder = tiny_model(self.folder / f"{model}-{seed}", kind, labels, seed)
+        return self.add_folder(model, tiny_model(self.folder / f"{model}-{seed}", kind, labels, seed), seed + 1)
+
+    def add_folder(self, model: str, folder: Path, dataset_version: int = 1) -> int:
+        """A version of a model folder with a card; returns its number."""
         card = ModelCard.read(folder)
         uri = f"models/{model}/{new_id('v')}"
         self.artifacts.put_folder(folder, uri)
@@ -86,7 +89,7 @@ class Platform:
             row = models.add_version(
                 session,
                 model=model,
-                kind=kind,
+                kind=card.kind,
                 method="full",
                 base=card.base,
                 base_digest=card.base_digest,
@@ -95,7 +98,7 @@ class Platform:
                 labels=list(card.labels),
                 job=new_id("job"),
                 run=card.run,
-                dataset_version=seed + 1,
+                dataset_version=dataset_version,
             )
             return row.version
 
