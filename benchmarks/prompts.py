@@ -14,9 +14,10 @@ TASK = "Explain in your own words what this means: "
 class Prompts:
     """Chat prompts for one tokenizer. The same seed gives the same prompts; every prompt differs from the others."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, task: str = TASK) -> None:
+        self._task = task
         self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(model)
-        self._text: list[int] = self._tokenizer(manual(), add_special_tokens=False, verbose=False)["input_ids"]
+        self._text = _ids(self._tokenizer, manual())
 
     def chat(self, count: int, tokens: int, seed: int) -> list[tuple[int, ...]]:
         """So many prompts of so many tokens: a task and a piece of the manual in the model's chat template."""
@@ -37,15 +38,15 @@ class Prompts:
         """The tokens before and after the piece of text."""
         mark = "%%%"
         if self._tokenizer.chat_template is None:
-            return self._tokenizer(TASK)["input_ids"], []
-        messages = [{"role": "user", "content": TASK + mark}]
+            return _ids(self._tokenizer, self._task), []
+        messages = [{"role": "user", "content": self._task + mark}]
         whole = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         before, _, after = str(whole).partition(mark)
-        return tuple_of_ids(self._tokenizer, before), tuple_of_ids(self._tokenizer, after)
+        return _ids(self._tokenizer, before), _ids(self._tokenizer, after)
 
 
-def tuple_of_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     return ids
 
 
