@@ -1,6 +1,7 @@
 """`flywheel classify`, `chat`, `feedback`: talking to models."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,9 @@ OneMessage = Annotated[str, typer.Option("--message", "-m", help="Ask this and l
 System = Annotated[str, typer.Option(help="Instruction at the beginning of the conversation.")]
 MaxTokens = Annotated[int, typer.Option(min=1, help="New tokens at most.")]
 Temperature = Annotated[float, typer.Option(min=0, help="0 always takes the most likely token.")]
+Schema = Annotated[
+    Path | None, typer.Option("--json-schema", exists=True, dir_okay=False, help="Answers are JSON of this schema.")
+]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same answer.")]
 Request = Annotated[str, typer.Argument(metavar="REQUEST", help="Request id of the answer.")]
 Rating = Annotated[float | None, typer.Option(min=-1, max=1, help="-1 (bad) to 1 (good).")]
@@ -66,6 +70,7 @@ def chat(
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
     seed: Seed = None,
+    json_schema: Schema = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -76,7 +81,14 @@ def chat(
         def ask(text: str) -> "Generation":
             turns.append({"role": "user", "content": text})
             return client.generate(
-                model, turns, alias=alias, version=version, max_tokens=max_tokens, temperature=temperature, seed=seed
+                model,
+                turns,
+                alias=alias,
+                version=version,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                seed=seed,
+                json_schema=json_schema.read_text() if json_schema else None,
             )
 
         if message:

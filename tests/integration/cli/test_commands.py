@@ -32,6 +32,14 @@ def test_chat_streams_one_answer(fleet: Fleet, flywheel: Command) -> None:
     assert (request.model.alias, request.stopping.max_tokens) == ("base", 9)
 
 
+def test_chat_asks_for_json_of_a_schema_in_a_file(fleet: Fleet, flywheel: Command, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "integer"}')
+    assert flywheel("chat", "support", "--message", "hello", "--json-schema", str(schema)).code == 0
+    assert fleet.inference.requests[0].constraint.json_schema == '{"type": "integer"}'
+    assert flywheel("chat", "support", "--message", "hello", "--json-schema", str(tmp_path / "absent")).code != 0
+
+
 def test_reading_commands_print_json(fleet: Fleet, flywheel: Command, tmp_path: Path) -> None:
     answer = json.loads(flywheel("classify", "sentiment", "a", "--json").out)
     assert answer["results"][0]["labels"][0]["label"] == "positive"

@@ -86,7 +86,12 @@ def test_several_answers_come_by_index_and_end_one_by_one(served: Platform) -> N
 
 def test_the_log_of_answers_keeps_the_first_of_several(served: Platform) -> None:
     stopping = pb.Stopping(max_tokens=6, ignore_eos=True)
-    fields = {"n": 3, "sampling": pb.Sampling(temperature=2, seed=1), "stopping": stopping, "echo": True}
+    fields: dict[str, Any] = {
+        "n": 3,
+        "sampling": pb.Sampling(temperature=2, seed=1),
+        "stopping": stopping,
+        "echo": True,
+    }
     events = list(served.generate(request_id="kept-first", **fields))
     answer = "".join(chunk.text for chunk in chunks(events) if chunk.index == 0 and not chunk.echo)
     found = served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id="kept-first"), timeout=5)
