@@ -1,6 +1,6 @@
 """Generates Python from protos/: `python -m shared.contracts.generate` (extra `dev`).
 
-protoc writes absolute imports from the root `flywheel`; here the code lives under
+protoc writes absolute imports from the roots `flywheel` and `inference`; here the code lives under
 `shared.contracts.generated`, so those imports are rewritten. Names on the wire stay as they are.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 PROTOS = Path(__file__).resolve().parents[2] / "protos"
 GENERATED = Path(__file__).resolve().parent / "generated"
-IMPORT = re.compile(r"^from flywheel\.", re.MULTILINE)
+IMPORT = re.compile(r"^from (flywheel\.|inference )", re.MULTILINE)
 
 
 def generate(output: Path) -> None:
@@ -34,7 +34,7 @@ def generate(output: Path) -> None:
     if protoc.main(["protoc", *flags, *files]) != 0:
         raise RuntimeError("protoc failed")
     for path in [*output.rglob("*.py"), *output.rglob("*.pyi")]:
-        path.write_text(IMPORT.sub("from shared.contracts.generated.flywheel.", path.read_text()))
+        path.write_text(IMPORT.sub(r"from shared.contracts.generated.\1", path.read_text()))
     for folder in [
         output,
         *(path for path in output.rglob("*") if path.is_dir() and path.name != "__pycache__"),
