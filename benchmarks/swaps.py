@@ -59,6 +59,7 @@ def _swaps(platform: Platform, options: argparse.Namespace) -> dict[str, object]
             if len(rollbacks) < options.rollbacks * (number + 1) / options.swaps:
                 rollbacks.append(_move(platform, before, "rollback"))
                 now = before
+            time.sleep(options.pause_seconds)
         end = time.monotonic()
     found: dict[str, object] = {
         "swaps": options.swaps,
@@ -162,6 +163,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rollbacks", type=int, default=20)
     parser.add_argument("--cancels", type=int, default=10_000)
     parser.add_argument("--calm-seconds", type=float, default=20.0)
+    parser.add_argument("--pause-seconds", type=float, default=1.0, help="between two swaps")
     parser.add_argument("--streams", type=int, default=4)
     parser.add_argument("--callers", type=int, default=4)
     return parser.parse_args()

@@ -24,7 +24,6 @@ from shared.telemetry.logs import get_logger
 
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 2.0
-LOOK_SECONDS = 0.02
 HEALTH_SECONDS = 0.05  # an engine that stops begins again after 0.2 s at the earliest
 DRAIN_SECONDS = 60.0  # that a load waits for the requests of a version that gives way
 
@@ -110,17 +109,17 @@ class Follower:
         return snapshot
 
     def look(self) -> Snapshot | None:
-        """What the database says now, or a moment ago when it is asked often; when it does not answer, what it
+        """What the database says now, read once for all who ask at the same time; when it does not answer, what it
         said last. None before the first answer."""
+        asked_at = time.monotonic()
         with self._looking:
-            now = time.monotonic()
-            if now - self._looked_at < LOOK_SECONDS:
+            if self._looked_at >= asked_at:
                 return self._looked
+            self._looked_at = time.monotonic()
             try:
                 self._looked = self._catalogue.snapshot()
             except Unavailable:
                 self._looked = self.snapshot
-            self._looked_at = time.monotonic()
             return self._looked
 
     def versions(self, model: str) -> set[int]:

@@ -153,6 +153,16 @@ def test_a_drained_server_stays_not_serving_whatever_happens_to_its_models(helpe
         assert health(helper, name) == NOT_SERVING
 
 
+def test_the_first_champion_is_known_as_soon_as_it_is_there(platform: Platform) -> None:
+    platform.declare("helper", "chat")
+    platform.add_version("helper", "chat", 1)
+    platform.start()
+    eventually(lambda: _refusal(platform) is grpc.StatusCode.FAILED_PRECONDITION)  # it has looked at the database
+    platform.point("helper", 1)
+    assert _refusal(platform) in (None, grpc.StatusCode.UNAVAILABLE)
+    eventually(lambda: _refusal(platform) is None)
+
+
 def test_answers_go_on_while_the_database_is_away(helper: Platform) -> None:
     away = ("aliases", "answers", "deployments", "model_versions")
     for table in away:
@@ -172,3 +182,12 @@ def test_answers_go_on_while_the_database_is_away(helper: Platform) -> None:
 def _execute(platform: Platform, statement: str) -> None:
     with platform.database.engine.begin() as connection:
         connection.execute(text(statement))
+
+
+def _refusal(platform: Platform) -> grpc.StatusCode | None:
+    try:
+        list(platform.generate(stopping=SHORT))
+    except grpc.RpcError as error:
+        code: grpc.StatusCode = error.code()
+        return code
+    return None
