@@ -225,8 +225,7 @@ class TorchEngine:
 
     def _measure(self, plan: Plan, seconds: float) -> None:
         filling = sum(len(work.segment.tokens) for work in plan if not work.sequence.forked)
-        decoding = sum(work.sequence.forked for work in plan)
-        self._scheduler.pace.observe_step(seconds, decoding, filling)
+        self._scheduler.pace.observe_step(seconds, filling)
 
     def _apply(self, plan: Plan, outcomes: list[Outcome], failures: list[Failure]) -> None:
         failed = {sequence.request.id for sequence, _ in failures}

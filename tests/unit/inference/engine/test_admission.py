@@ -83,16 +83,30 @@ def test_a_chunk_is_as_long_as_the_step_allows() -> None:
     pace = Pace()
     assert pace.chunk(0.05, 256, 0) == 256
     for _ in range(3):
-        pace.observe_step(0.02, 16, 0)
-        pace.observe_step(0.07, 16, 100)
+        pace.observe_step(0.02, 0)
+        pace.observe_step(0.07, 100)
     assert pace.decode_step == pytest.approx(0.02)
     assert pace.prompt_token == pytest.approx(0.0005)
     assert pace.chunk(0.05, 256, 0) == pytest.approx(60, abs=1)
     assert pace.chunk(0.05, 256, 200) == pytest.approx(70, abs=1)
     assert pace.chunk(0.05, 256, 100_000) == pytest.approx(110, abs=1)
     assert pace.chunk(0.05, 40, 0) == 40
+    assert pace.chunk(0.001, 256, 0) == pytest.approx(40, abs=1)
+    pace.prompt_token = 1.0
     assert pace.chunk(0.001, 256, 0) == SMALLEST_CHUNK
     assert pace.chunk(0.001, 8, 0) == 8
+
+
+def test_the_cost_of_a_step_is_found_also_when_each_has_prompt_tokens() -> None:
+    pace = Pace()
+    pace.observe_step(0.1, 50)
+    assert pace.prompt_token == pytest.approx(0.002)
+    for tokens in (100, 40, 70, 100, 100):
+        pace.observe_step(0.02 + 0.001 * tokens, tokens)
+    for _ in range(200):
+        pace.observe_step(0.02 + 0.001 * 100, 100)
+    assert pace.prompt_token == pytest.approx(0.001, rel=0.3)
+    assert pace.decode_step == pytest.approx(0.02, abs=0.03)
 
 
 def test_the_estimated_wait_counts_prompts_and_the_places_that_come_free() -> None:
