@@ -39,7 +39,7 @@ def promote_by_hand(session: Session, model: str, version: int, reason: str) -> 
     """An operator's promotion, under the same gate. Raises what `promote` raises, and InvalidArgument."""
     if version < 1:
         raise InvalidArgument(f"version={version}: name the version to promote, from 1", field="version")
-    move = promote(session, model, version, audit.OPERATOR, reason)
+    move = promote(session, model, version, audit.actor(), reason)
     audit.record(session, "promote", model, version=version, reason=reason)
     return move
 
@@ -58,7 +58,7 @@ def rollback(session: Session, model: str, reason: str) -> AliasMove:
     models.move_version(session, present, "rolled_back")
     models.move_version(session, before, "champion")
     audit.record(session, "rollback", model, version=before.version, reason=reason)
-    return models.move_alias(session, model, CHAMPION, before.version, "rollback", audit.OPERATOR, reason)
+    return models.move_alias(session, model, CHAMPION, before.version, "rollback", audit.actor(), reason)
 
 
 def nominate(session: Session, row: ModelVersion, actor: str, reason: str) -> AliasMove:

@@ -10,6 +10,7 @@ from shared.client.ingestion import IngestionCalls
 from shared.client.serving import ServingCalls
 from shared.config import load_settings
 from shared.embedded.state import PlatformState
+from shared.rpc.limits import DEFAULT, Limits
 from shared.rpc.security import OPEN, Security
 
 TIMEOUT_SECONDS = 30.0
@@ -32,11 +33,12 @@ class FlywheelClient(InferenceCalls, ServingCalls, IngestionCalls, ControlCalls)
         timeout: float = TIMEOUT_SECONDS,
         patience: float = PATIENCE_SECONDS,
         security: Security = OPEN,
+        limits: Limits = DEFAULT,
     ) -> None:
         """Addresses are `host:port`; a service without one can't be called."""
-        self._inference = Connection("inference", inference, timeout, patience, security)
-        self._ingestion = Connection("ingestion", ingestion, timeout, patience, security)
-        self._control = Connection("control", control, timeout, patience, security)
+        self._inference = Connection("inference", inference, timeout, patience, security, limits)
+        self._ingestion = Connection("ingestion", ingestion, timeout, patience, security, limits)
+        self._control = Connection("control", control, timeout, patience, security, limits)
 
     @classmethod
     def from_environment(
@@ -56,6 +58,7 @@ class FlywheelClient(InferenceCalls, ServingCalls, IngestionCalls, ControlCalls)
             timeout=timeout,
             patience=patience,
             security=Security.of(settings),
+            limits=Limits.of(settings),
         )
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import grpc
 from shared.errors import Unavailable
 from shared.rpc.channel import open_channel
 from shared.rpc.handshakes import cause
+from shared.rpc.limits import DEFAULT, Limits
 from shared.rpc.security import OPEN, Security
 from shared.rpc.status import from_rpc_error
 
@@ -22,12 +23,20 @@ LONGEST_PAUSE_SECONDS = 1.0
 class Connection:
     """Thread-safe. Every call has a deadline; one that is safe to repeat is repeated while the service is away."""
 
-    def __init__(self, service: str, address: str, timeout: float, patience: float, security: Security = OPEN) -> None:
+    def __init__(
+        self,
+        service: str,
+        address: str,
+        timeout: float,
+        patience: float,
+        security: Security = OPEN,
+        limits: Limits = DEFAULT,
+    ) -> None:
         self.service = service
         self.address = address
         self.timeout = timeout
         self.patience = patience
-        self._security = security
+        self._security, self._limits = security, limits
         self._channel: grpc.Channel | None = None
         self._stubs: dict[Callable[[grpc.Channel], Any], Any] = {}
         self._lock = threading.Lock()
@@ -42,7 +51,11 @@ class Connection:
                         f"or set FLYWHEEL_{self.service.upper()}_ADDRESS"
                     )
                 self._channel = open_channel(
-                    self.address, field=f"{self.service} address", retries=False, security=self._security
+                    self.address,
+                    field=f"{self.service} address",
+                    retries=False,
+                    security=self._security,
+                    limits=self._limits,
                 )
             if kind not in self._stubs:
                 self._stubs[kind] = kind(self._channel)

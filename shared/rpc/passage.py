@@ -58,16 +58,16 @@ class Passage:
 
     def enter(self, context: grpc.ServicerContext, takes_stream: bool) -> None:
         """Raises ResourceExhausted."""
-        self._places.take()
-        self._has_place = True
-        if self._caller.quota is not None:
-            try:
+        try:
+            self._places.take()
+            self._has_place = True
+            if self._caller.quota is not None:
                 self._caller.quota.enter()
-            except ResourceExhausted:
-                if self._rule.role is Role.CALL:
-                    metrics.INFERENCE_REJECTED.labels("quota").inc()
-                raise
-            self._has_quota = True
+                self._has_quota = True
+        except ResourceExhausted:
+            if self._rule.role is Role.CALL:
+                metrics.INFERENCE_REJECTED.labels("quota" if self._has_place else "places").inc()
+            raise
         self._watch(context, self._longest if takes_stream else min(REQUEST_SECONDS, self._longest))
 
     def leave(self, context: grpc.ServicerContext) -> None:

