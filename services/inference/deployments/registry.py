@@ -84,7 +84,7 @@ class Registry:
     def check_health(self) -> None:
         """Looks whether the engines are alive, and tells of those that died or came back."""
         with self._lock:
-            changed = [one for one in self._deployments.values() if one.served and one.healthy != _alive(one.served)]
+            changed = [one for one in self._deployments.values() if one.served and one.healthy != one.served.healthy]
             for one in changed:
                 one.healthy = not one.healthy
         for one in changed:
@@ -321,7 +321,3 @@ class Registry:
             self._lock.notify_all()
             seen = self._view(deployment)
         self._changed(seen)
-
-
-def _alive(served: Served) -> bool:
-    return bool(getattr(served, "healthy", True))
