@@ -6,6 +6,7 @@ Each answer owns a generator and draws one number a token, so the batch around i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from services.inference.engine.interface import Sampling
@@ -72,23 +73,34 @@ def draw(logits: torch.Tensor, rows: Sequence[Row]) -> list[int]:
 
 
 def _draw_wide(probabilities: torch.Tensor, sampling: Sampling, point: torch.Tensor) -> int:
-    """Draw from a row (vocabulary) whose filters keep more than the shortlist, sorting no more of it than needed.
+    """Draw from a row (vocabulary) whose filters keep more than the shortlist."""
+    if sampling.top_k:
+        return int(_within(*top(probabilities[None], sampling.top_k), [sampling], point[None])[0])
+    row = probabilities.cpu().numpy()
+    ids = _inside(row, sampling)
+    ids = ids[np.argsort(-row[ids], kind="stable")]
+    values = row[ids]
+    cumulative = values.cumsum()
+    keep = values >= sampling.min_p * values[0]
+    if sampling.top_p < 1:
+        keep &= cumulative - values < sampling.top_p
+    count = max(1, int(keep.sum()))
+    place = np.searchsorted(cumulative[:count], cumulative[count - 1] * np.float32(point), side="right")
+    return int(ids[min(int(place), count - 1)])
+
+
+def _inside(row: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """Places (any order) of all that min-p and top-p may keep, and of not much more, so that little is sorted.
 
     What lies outside the nucleus sums to 1 - top_p at most, so nothing below that over the vocabulary is inside.
     """
-    if sampling.top_k:
-        values, ids = (part[0] for part in top(probabilities[None], sampling.top_k))
-    else:
-        floor = max(sampling.min_p * float(probabilities.max()), (1 - sampling.top_p) / len(probabilities))
-        least = max(floor, 1 / (8 * SHORTLIST))
-        inside = probabilities >= least
-        while least > floor and float(probabilities[inside].sum()) < sampling.top_p:
-            least = max(floor, least / 8)
-            inside = probabilities >= least
-        values, order = probabilities[inside].sort(descending=True, stable=True)
-        ids = inside.nonzero()[:, 0][order]
-    found, _ = _within(values[None], ids[None], [sampling], point[None])
-    return int(found)
+    floor = max(sampling.min_p * float(row.max()), (1 - sampling.top_p) / len(row))
+    least = max(floor, 1 / (8 * SHORTLIST))
+    places = np.flatnonzero(row >= least)
+    while least > floor and row[places].sum() < sampling.top_p:
+        least = max(floor, least / 8)
+        places = np.flatnonzero(row >= least)
+    return places
 
 
 def _rows(values: torch.Tensor, places: Sequence[int]) -> torch.Tensor:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from services.inference.engine.interface import Sampling
+from services.inference.engine.interface import Constraint, GenerationRequest, Sampling, Stopping
 from services.inference.engine.sampling import SHORTLIST, Drawn, Row, draw, sample
+from tests.unit.inference.engine.conftest import Make, chunks_of
 
 LOGITS = torch.log(torch.tensor([0.5, 0.25, 0.15, 0.1]))
 
@@ -67,3 +68,37 @@ def test_the_repetition_penalty_counts_prompt_and_answer_once_each() -> None:
     logits = torch.tensor([[4.0, 3.0, 2.5, -1.0]])
     assert sample(logits, [one]) == [Drawn(2)]
     assert logits[0].tolist() == [2.0, 1.5, 2.5, -1.0]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(temperature=1.0, seed=1),
+        Sampling(temperature=1.5, top_p=0.95, seed=2),
+        Sampling(temperature=0.8, min_p=0.02, presence_penalty=0.7, frequency_penalty=0.3, seed=3),
+        Sampling(temperature=2.0, top_k=100, repetition_penalty=1.3, logit_bias={65: 4.0, 66: -50.0}, seed=4),
+    ],
+)
+def test_a_seed_gives_the_same_tokens_in_changing_company(engine_of: Make, sampling: Sampling) -> None:
+    """Alone, and beside greedy, drawn, constrained and ending requests, all of several answers."""
+    engine = engine_of()
+
+    def answers(name: str) -> dict[int, list[int]]:
+        stopping = Stopping(max_tokens=30, ignore_eos=True)
+        mine = GenerationRequest(name, (9, 8, 7), sampling, stopping, n=2, logprobs=1)
+        made: dict[int, list[int]] = {}
+        for chunk in chunks_of(list(engine.submit(mine))):
+            made.setdefault(chunk.index, []).extend(chunk.token_ids)
+        return made
+
+    alone = answers("alone")
+    others = [
+        GenerationRequest("greedy", (1, 2), stopping=Stopping(max_tokens=20)),
+        GenerationRequest("short", (4,), Sampling(temperature=3.0, top_k=5), Stopping(max_tokens=4, ignore_eos=True)),
+        GenerationRequest("digits", (5,), stopping=Stopping(max_tokens=20), constraint=Constraint(regex="[0-9]{9}")),
+    ]
+    streams = [engine.submit(other) for other in others]
+    assert answers("together") == alone
+    assert alone[0] != alone[1]
+    for stream in streams:
+        list(stream)
