@@ -17,7 +17,7 @@ from shared.telemetry import metrics
 from shared.telemetry.logs import get_logger
 
 LOWEST = -1000  # priority; requests of clients have -100 at least
-SHADOW_SECONDS = 60.0
+SHADOW_SECONDS = 20.0  # less than the grace of a server that drains
 MAX_WAITING = 64
 PATIENCE_SECONDS = 5.0  # that a copy waits for a quiet moment before it is skipped
 PAUSE_SECONDS = 0.01
