@@ -10,6 +10,9 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
 PACKED_ROWS = 48  # the packed product's time grows with every row; beyond, making the weights wide once is cheaper
 GREATEST = 127
 
@@ -87,9 +90,13 @@ class Int8Linear(torch.nn.Module):
 
 
 def quantize_modules(model: PreTrainedModel) -> None:
-    """Replace the linear products of a model but its head, in place."""
+    """Replace the linear products of a model but its head, in place; says so when it has none."""
     head: torch.nn.Module = cast(Any, model).get_output_embeddings()
+    replaced = 0
     for parent in list(model.modules()):
         for name, module in list(parent.named_children()):
             if isinstance(module, torch.nn.Linear) and module is not head:
                 setattr(parent, name, Int8Linear(module))
+                replaced += 1
+    if not replaced:
+        log.warning("no weights that can be kept as int8", model_type=model.config.model_type)

@@ -20,7 +20,9 @@ from services.inference.engine.torch_engine import TorchEngine
 from services.inference.kinds.base import Resources
 from shared.modeling.kinds.base import length_limit
 from shared.modeling.loading import LoadedModel
+from shared.telemetry.logs import get_logger
 
+log = get_logger(__name__)
 CONTEXT_LIMIT = 2048  # positions a request may use
 
 
@@ -140,6 +142,7 @@ def open_host(loaded: LoadedModel, resources: Resources) -> Host:
     limits = limits_for(loaded.model, context_of(loaded), resources)
     shapes, ends = adaptable(loaded.model), ends_of(loaded)
     forward = forward_for(loaded.model, limits, resources.int8)
+    log.info("engine opened", forward=type(forward).__name__, positions=limits.pages * PAGE, bytes=forward.memory_bytes)
     engine = TorchEngine(forward, loaded.tokenizer, ends, limits, resources.compute)
     cache = sum(tensor.nbytes for tensor in (*forward.cache.keys, *forward.cache.values))
     return replace(host_of(engine, loaded, ends, forward.memory_bytes + cache), shapes=shapes)

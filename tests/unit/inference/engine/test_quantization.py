@@ -79,3 +79,10 @@ def test_perplexity_is_within_a_percent_of_that_of_wide_weights_in_half_the_byte
     assert math.exp(abs(losses[1] - losses[0])) < 1.01
     assert losses[0] != losses[1]
     assert small.memory_bytes < 0.6 * wide.memory_bytes
+
+
+def test_a_family_without_linear_products_keeps_its_weights() -> None:
+    ids = list(range(40))
+    wide, same = (TransformersForward(tiny("gpt2"), 4, 128, int8) for int8 in (False, True))
+    assert text_loss(wide, ids) == text_loss(same, ids)
+    assert wide.memory_bytes == same.memory_bytes
