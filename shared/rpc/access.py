@@ -78,7 +78,7 @@ def check_message(caller: Caller, rule: Rule, message: Any) -> None:
     priority = _priority(message)
     if priority > caller.priority_max:
         raise PermissionDenied(
-            f"priority is {priority}; this key of {caller.tenant!r} may use at most {caller.priority_max}",
+            f"priority is {priority:g}; this key of {caller.tenant!r} may use at most {caller.priority_max}",
             field="priority",
             tenant=caller.tenant,
         )
@@ -111,12 +111,13 @@ _MODEL_FIELDS: tuple[tuple[str, Callable[[Any], str | None]], ...] = (
 )
 
 
-def _priority(message: Any) -> int:
+def _priority(message: Any) -> float:
     """Of `priority`, or of the parameter of that name in the Open Inference Protocol."""
     fields = message.DESCRIPTOR.fields_by_name
     if "priority" in fields:
-        return int(message.priority)
+        return float(message.priority)
     if "parameters" in fields and "priority" in message.parameters:
         given = message.parameters["priority"]
-        return int(getattr(given, given.WhichOneof("parameter_choice") or "int64_param"))
-    return 0
+        value = getattr(given, given.WhichOneof("parameter_choice") or "int64_param")
+        return float(value) if isinstance(value, int | float) else 0.0  # the door refuses what is no number
+    return 0.0
