@@ -114,7 +114,7 @@ class TorchLoader:
         limits = limits_for(loaded.model, context_of(loaded), resources)
         ends = ends_of(loaded)
         python, threads = self._settings.vllm_python, max(1, self._settings.threads)
-        engine = open_vllm(loaded, ends, limits, python=python, threads=threads, on_token=resources.on_token)
+        engine = open_vllm(loaded, ends, limits, python=python, threads=threads)
         return host_of(engine, loaded, ends, model_bytes(loaded.model))
 
     def _base(self, record: VersionRecord) -> BaseModel:

@@ -227,6 +227,23 @@ def test_a_prompt_that_can_not_be_served_is_refused(engine: Engine, prompt: tupl
     assert refused.value.metadata["field"] in {"prompt", "token_ids"}
 
 
+def test_tokens_outside_the_vocabulary_are_refused_by_field(engine: Engine) -> None:
+    for field, request in (
+        ("sampling.logit_bias", ask(sampling=Sampling(logit_bias={VOCABULARY: 1.0}))),
+        ("stopping.stop_token_ids", ask(stopping=Stopping(stop_token_ids=frozenset({-1})))),
+    ):
+        with pytest.raises(InvalidArgument) as refused:
+            engine.submit(request)
+        assert refused.value.metadata["field"] == field
+
+
+def test_the_request_hears_the_time_between_its_tokens(engine: Engine) -> None:
+    heard: list[float] = []
+    run(engine, ask(tokens=5, on_token=heard.append))
+    assert len(heard) == 4
+    assert min(heard) >= 0
+
+
 def test_a_reader_that_never_reads_does_not_stop_others(engine: Engine) -> None:
     unread: Stream = engine.submit(ask(PROMPTS[1], 64))
     assert end_of(run(engine, ask(tokens=4))).reason is FinishReason.LENGTH

@@ -13,6 +13,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from services.inference.engine.interface import FinishReason, GenerationRequest, Load, Stream
+from services.inference.engine.penalties import check_tokens
 from services.inference.engine.scheduler import Limits
 from services.inference.engine.vllm.process import VllmProcess, VllmSettings
 from services.inference.engine.vllm.requests import VllmRequest, check_supported
@@ -42,19 +43,18 @@ class VllmEngine:
         eos: frozenset[int],
         limits: Limits,
         vocabulary: int,
-        on_token: Callable[[float], None] = lambda seconds: None,
         on_health: Callable[[bool], None] = lambda healthy: None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         """Starts the process and waits until it is ready. Raises FailedPrecondition when it does not start.
 
-        `on_token` hears the seconds between two outputs of a request, `on_health` False when the process ended and
+        `on_health` hears False when the process ended and
         True when another serves; `on_close` is called at the end.
         """
         self.max_length = limits.max_length
         self._settings, self._tokenizer, self._eos, self._limits = settings, tokenizer, eos, limits
         self._vocabulary = vocabulary
-        self._on_token, self._on_health, self._on_close = on_token, on_health, on_close
+        self._on_health, self._on_close = on_health, on_close
         self._keys = itertools.count()
         self._running: dict[str, VllmRequest] = {}
         self._waiting: list[VllmRequest] = []
@@ -128,11 +128,9 @@ class VllmEngine:
             )
         if request.n > self._limits.slots:
             raise InvalidArgument(f"n is {request.n}; at most {self._limits.slots} answers run at once", field="n")
-        strange = next((token for token in request.prompt if not 0 <= token < self._vocabulary), None)
-        if strange is not None:
-            raise InvalidArgument(
-                f"token id {strange} is outside the vocabulary of {self._vocabulary}", field="token_ids"
-            )
+        check_tokens("token_ids", request.prompt, self._vocabulary)
+        check_tokens("sampling.logit_bias", request.sampling.logit_bias, self._vocabulary)
+        check_tokens("stopping.stop_token_ids", request.stopping.stop_token_ids, self._vocabulary)
         if request.deadline is not None and time.monotonic() >= request.deadline:
             raise DeadlineExceeded("the deadline passed before the request was queued")
 
@@ -224,7 +222,7 @@ class VllmEngine:
             if one is None:
                 continue
             if key in self._last_output:
-                self._on_token(now - self._last_output[key])
+                one.request.on_token(now - self._last_output[key])
             self._last_output[key] = now
             if one.take(told, self._tokenizer):
                 self._leave(key)

@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from services.inference.engine.scheduler import Limits
@@ -31,7 +30,6 @@ def open_vllm(
     python: str = "",
     threads: int = 1,
     eager: bool = False,
-    on_token: Callable[[float], None] = lambda seconds: None,
 ) -> VllmEngine:
     """An engine that answers with these weights, whatever method trained them.
 
@@ -51,7 +49,7 @@ def open_vllm(
     )
     vocabulary = int(loaded.model.config.get_text_config().vocab_size)
     try:
-        return VllmEngine(settings, loaded.tokenizer, eos, limits, vocabulary, on_token, on_close=folder.remove)
+        return VllmEngine(settings, loaded.tokenizer, eos, limits, vocabulary, on_close=folder.remove)
     except BaseException:
         folder.remove()
         raise

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -64,6 +65,7 @@ class VllmProcess:
             )
         except OSError as error:
             raise FailedPrecondition(f"FLYWHEEL_VLLM_PYTHON={python!r}: {error.strerror}") from None
+        self._stopping = threading.Lock()
         assert self._process.stdout is not None
         self._output = self._process.stdout
         try:
@@ -95,8 +97,12 @@ class VllmProcess:
 
     def stop(self) -> int:
         """Lets it end by itself for a while, then ends it and all that it started; its exit code."""
-        if self._process.returncode is not None:
-            return self._process.returncode
+        with self._stopping:
+            if self._process.returncode is None:
+                self._end()
+            return self._process.wait()
+
+    def _end(self) -> None:
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.close()
@@ -105,7 +111,6 @@ class VllmProcess:
             time.sleep(0.02)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        return self._process.wait()
 
     def _has_ended(self) -> bool:
         """Without reaping it: its id must stay ours while its group is ended."""
