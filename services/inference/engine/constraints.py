@@ -99,7 +99,8 @@ class Grammars:
         """The start of an answer under this constraint.
 
         Raises `InvalidArgument` naming the field for what is malformed, unsatisfiable or too complex,
-        `ResourceExhausted` while others are compiled, `Unsupported` where the tokenizer is not a fast one.
+        `ResourceExhausted` while others are compiled, `Unsupported` where the tokenizer is not a fast one or has
+        no end token.
         """
         compiled = self._compile(constraint)
         name = field_of(constraint)
@@ -116,6 +117,8 @@ class Grammars:
         return ConstraintState(matcher.deep_copy(), compiled.failed)
 
     def _compile(self, constraint: Constraint) -> _Compiled:
+        if not self._eos:
+            raise Unsupported("constraints need an end-of-sequence token; this model has none")
         grammar = grammar_of(constraint)
         with self._lock:
             compiled = self._compiled.get(constraint)

@@ -250,7 +250,12 @@ def test_masks_cover_vocabularies_of_any_width() -> None:
 
 def test_a_slow_tokenizer_is_refused() -> None:
     with pytest.raises(Unsupported, match="fast tokenizer"):
-        Grammars(Slow(), frozenset(), 10).start(Constraint(regex="a"))  # type: ignore[arg-type]
+        Grammars(Slow(), frozenset({1}), 10).start(Constraint(regex="a"))  # type: ignore[arg-type]
+
+
+def test_a_model_that_never_ends_by_itself_is_refused() -> None:
+    with pytest.raises(Unsupported, match="end-of-sequence token"):
+        Grammars(byte_tokenizer(), frozenset(), 258).start(Constraint(regex="a"))
 
 
 class Slow:
