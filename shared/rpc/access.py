@@ -118,6 +118,8 @@ def _priority(message: Any) -> float:
         return float(message.priority)
     if "parameters" in fields and "priority" in message.parameters:
         given = message.parameters["priority"]
-        value = getattr(given, given.WhichOneof("parameter_choice") or "int64_param")
-        return float(value) if isinstance(value, int | float) else 0.0  # the door refuses what is no number
+        try:
+            return float(getattr(given, given.WhichOneof("parameter_choice") or "int64_param"))
+        except ValueError:
+            return 0.0  # the door refuses what is no number
     return 0.0

@@ -77,7 +77,7 @@ def test_the_open_inference_protocol_names_model_and_priority_its_own_way() -> N
     assert model_of(Infer("mood")) == "mood"
     for value in (5, 5.0, "high", True):
         check_message(limited, rule, Infer("mood", {"priority": Parameter("some_param", value)}))
-    for value in (6, 5.5, float("inf")):
+    for value in (6, 5.5, float("inf"), "6", " 7e0"):
         with pytest.raises(PermissionDenied, match="priority"):
             check_message(limited, rule, Infer("mood", {"priority": Parameter("some_param", value)}))
     with pytest.raises(PermissionDenied, match="'other'"):
