@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
 from services.inference.engine.adapters import Adapter, adaptable, add_product
 from services.inference.engine.cache import PagedCache
@@ -38,28 +38,28 @@ def model_bytes(model: torch.nn.Module) -> int:
 
 def new_cache(model: PreTrainedModel, pages: int, capacity: int) -> PagedCache:
     """A cache that fits the model's layers and heads. Raises FailedPrecondition for a model without them."""
-    layers, kv_heads, head_size = _heads(model)
+    layers, kv_heads, head_size = _heads(model.config)
     return PagedCache(layers, pages, kv_heads, head_size, model.dtype, str(model.device), capacity)
 
 
-def position_bytes(model: PreTrainedModel) -> int:
+def position_bytes(config: PretrainedConfig, dtype: torch.dtype) -> int:
     """Bytes that keys and values of one position take in all layers. Raises as `new_cache`."""
-    layers, kv_heads, head_size = _heads(model)
-    return 2 * layers * kv_heads * head_size * model.dtype.itemsize
+    layers, kv_heads, head_size = _heads(config)
+    return 2 * layers * kv_heads * head_size * dtype.itemsize
 
 
-def _heads(model: PreTrainedModel) -> tuple[int, int, int]:
+def _heads(config: PretrainedConfig) -> tuple[int, int, int]:
     """Layers, heads of keys and values, and their size."""
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_attention_heads", None)
+    text: Any = config.get_text_config()
+    heads = getattr(text, "num_attention_heads", None)
     if not heads:
-        raise not_served(model, "it has no attention heads whose keys and values could be cached")
-    kv_heads = getattr(config, "num_key_value_heads", None) or heads
-    return config.num_hidden_layers, kv_heads, getattr(config, "head_dim", None) or config.hidden_size // heads
+        raise not_served(config, "it has no attention heads whose keys and values could be cached")
+    kv_heads = getattr(text, "num_key_value_heads", None) or heads
+    return text.num_hidden_layers, kv_heads, getattr(text, "head_dim", None) or text.hidden_size // heads
 
 
-def not_served(model: PreTrainedModel, why: str) -> FailedPrecondition:
-    return FailedPrecondition(f"models of type {model.config.model_type!r} are not served: {why}")
+def not_served(config: PretrainedConfig, why: str) -> FailedPrecondition:
+    return FailedPrecondition(f"models of type {config.model_type!r} are not served: {why}")
 
 
 class TransformersForward:
@@ -116,11 +116,11 @@ class TransformersForward:
         except torch.OutOfMemoryError:
             raise
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise not_served(self.model, str(error)) from error
+            raise not_served(self.model.config, str(error)) from error
         finally:
             self.cache.release(page)
         if witness.attended != set(range(layers)):
-            raise not_served(self.model, "its layers do not leave attention to the engine")
+            raise not_served(self.model.config, "its layers do not leave attention to the engine")
 
 
 class _Witness(Step):
@@ -148,7 +148,7 @@ def _check_config(model: PreTrainedModel, capacity: int) -> None:
     config = model.config.get_text_config()
     chunk = getattr(config, "attention_chunk_size", None)
     if "chunked_attention" in (getattr(config, "layer_types", None) or ()) and chunk and chunk < capacity:
-        raise not_served(model, f"it attends in chunks of {chunk} positions")
+        raise not_served(model.config, f"it attends in chunks of {chunk} positions")
 
 
 def _attention(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from services.inference.engine.adapters import Adapter, adaptable, read_adapter
 from services.inference.engine.cache import PAGE
@@ -139,7 +139,7 @@ class Lease:
 
 def open_host(loaded: LoadedModel, resources: Resources) -> Host:
     """Our engine over a loaded model, whose weights it takes over."""
-    limits = limits_for(loaded.model, context_of(loaded), resources)
+    limits = limits_for(loaded.model.config, loaded.model.dtype, context_of(loaded), resources)
     shapes, ends = adaptable(loaded.model), ends_of(loaded)
     forward = forward_for(loaded.model, limits, resources.int8)
     log.info("engine opened", forward=type(forward).__name__, positions=limits.pages * PAGE, bytes=forward.memory_bytes)
@@ -169,23 +169,26 @@ def forward_for(model: PreTrainedModel, limits: Limits, int8: bool = False) -> F
     return TransformersForward(model, *bounds, int8)
 
 
-def limits_for(model: PreTrainedModel, context: int, resources: Resources) -> Limits:
+def limits_for(config: PretrainedConfig, dtype: torch.dtype, context: int, resources: Resources) -> Limits:
     """Bounds of an engine for requests of at most `context` positions.
 
     Its cache has what the setting says; else, within `cache_bytes`, room for a crowd of the longest.
     """
-    limits = Limits(
-        max_length=context, waiting_requests=resources.waiting_requests, waiting_tokens=resources.waiting_tokens
-    )
-    positions = max(PAGE, resources.cache_bytes // position_bytes(model))
+    positions = max(PAGE, resources.cache_bytes // position_bytes(config, dtype))
     if not resources.cache_exactly:
-        positions = min(positions, limits.pages * PAGE)
+        positions = min(positions, Limits(max_length=context).pages * PAGE)
     return Limits(
         max_length=context,
         cache_tokens=positions,
         waiting_requests=resources.waiting_requests,
         waiting_tokens=resources.waiting_tokens,
     )
+
+
+def cache_bytes_needed(config: PretrainedConfig, dtype: torch.dtype, resources: Resources) -> int:
+    """What the cache of an engine for such a model will take. Raises FailedPrecondition for one without heads."""
+    context = min(CONTEXT_LIMIT, getattr(config, "max_position_embeddings", None) or CONTEXT_LIMIT)
+    return limits_for(config, dtype, context, resources).pages * PAGE * position_bytes(config, dtype)
 
 
 def ends_of(loaded: LoadedModel) -> frozenset[int]:

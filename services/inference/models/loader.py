@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from transformers import AutoConfig
 
 from services.inference.engine.compute import ComputeThread
 from services.inference.engine.engines import TORCH, VLLM, EngineChoice
@@ -17,6 +18,7 @@ from services.inference.kinds.hosting import (
     CONTEXT_LIMIT,
     Host,
     Hosts,
+    cache_bytes_needed,
     context_of,
     ends_of,
     host_of,
@@ -34,6 +36,9 @@ from shared.modeling.loading import DTYPES, LoadedModel, load_base, load_model, 
 from shared.modeling.methods import find_method
 from shared.storage.artifacts import Artifacts
 from shared.telemetry import metrics
+from shared.telemetry.logs import get_logger
+
+log = get_logger(__name__)
 
 
 class Loader(Protocol):
@@ -65,7 +70,8 @@ class TorchLoader:
         place = self._place(record)
         if place is not None and self._hosts.find(self._host_key(place)):
             return 0 if place.folder is None else self._bytes_of(place.folder, record)
-        return self._bytes_of(self._weights_folder(record), record)
+        folder = self._weights_folder(record)
+        return self._bytes_of(folder, record) + self._cache_needed(folder, record)
 
     def load(self, record: VersionRecord) -> tuple[Served, Lineage]:
         torch.set_num_threads(1)  # a pool of OpenMP threads here would slow the compute thread's down
@@ -111,7 +117,9 @@ class TorchLoader:
         return open_host(self._load_base(record), resources)
 
     def _open_vllm(self, loaded: LoadedModel, resources: Resources) -> Host:
-        limits = limits_for(loaded.model, context_of(loaded), resources)
+        if resources.int8:
+            log.warning("FLYWHEEL_WEIGHTS=int8 is without effect on vLLM", version=resources.version)
+        limits = limits_for(loaded.model.config, loaded.model.dtype, context_of(loaded), resources)
         ends = ends_of(loaded)
         python, threads = self._settings.vllm_python, max(1, self._settings.threads)
         engine = open_vllm(loaded, ends, limits, python=python, threads=threads)
@@ -145,6 +153,12 @@ class TorchLoader:
     def _bytes_of(self, folder: Path, record: VersionRecord) -> int:
         kept = torch.int8 if self._int8(record.kind) else DTYPES[self._dtype(record.kind)]
         return sum(tensor_file_bytes(path, kept) for path in folder.glob("*.safetensors"))
+
+    def _cache_needed(self, folder: Path, record: VersionRecord) -> int:
+        if record.kind != Generator.kind:
+            return 0
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return cache_bytes_needed(config, DTYPES[self._dtype(record.kind)], self._resources(record))
 
     def _resources(self, record: VersionRecord) -> Resources:
         observe: Callable[[float], None] = metrics.INFERENCE_INTER_TOKEN_SECONDS.labels(record.key.model).observe
