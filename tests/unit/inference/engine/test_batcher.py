@@ -11,7 +11,8 @@ from services.inference.engine.compute import ComputeThread
 from shared.errors import Cancelled, DeadlineExceeded, ResourceExhausted, Unavailable
 from tests.support.wait import eventually
 
-Make = Callable[..., Batcher]
+Texts = Batcher[list[int], list[float]]
+Make = Callable[..., Texts]
 
 
 class Encoder:
@@ -38,9 +39,9 @@ def encoder() -> Encoder:
 
 @pytest.fixture
 def batcher_of(encoder: Encoder, compute: ComputeThread) -> Iterator[Make]:
-    made: list[Batcher] = []
+    made: list[Texts] = []
 
-    def make(**limits: float) -> Batcher:
+    def make(**limits: float) -> Texts:
         made.append(Batcher(encoder, BatchLimits(**limits), compute))  # type: ignore[arg-type]
         return made[-1]
 
@@ -126,3 +127,42 @@ def test_a_closed_batcher_refuses(batcher_of: Make) -> None:
     batcher.close()
     with pytest.raises(Unavailable):
         batcher.submit(texts(1), None)
+
+
+def test_a_batch_has_no_more_tokens_than_its_limit(batcher_of: Make, encoder: Encoder) -> None:
+    batcher_of(batch_tokens=40, budget_seconds=0.05).submit(texts(16, 16, 16, 60), None).wait()
+    assert sorted(encoder.batches) == [[16], [16, 16], [60]]
+
+
+def test_a_lone_long_text_is_not_starved_by_full_batches(batcher_of: Make, encoder: Encoder) -> None:
+    batcher = batcher_of(batch=2, budget_seconds=0.001)
+    encoder.gate.clear()
+    first = batcher.submit(texts(1), None)
+    eventually(lambda: encoder.batches)
+    tickets = [batcher.submit(texts(100), None), *(batcher.submit(texts(3, 4), None) for _ in range(20))]
+    eventually(lambda: batcher.load().oldest_wait_seconds > 0.05)
+    encoder.gate.set()
+    for ticket in (first, *tickets):
+        ticket.wait()
+    assert encoder.batches[1] == [100]
+
+
+def test_texts_of_different_keys_never_share_a_batch(encoder: Encoder, compute: ComputeThread) -> None:
+    batcher: Texts = Batcher(encoder, BatchLimits(budget_seconds=0.05), compute, key=lambda text: len(text) % 2)
+    batcher.submit(texts(1, 2, 3, 4), None).wait()
+    batcher.close()
+    assert sorted(map(sorted, encoder.batches)) == [[1, 3], [2, 4]]
+
+
+def test_an_answer_may_be_decoded_further_and_knows_who_left(batcher_of: Make, encoder: Encoder) -> None:
+    batcher = batcher_of()
+    ticket = batcher.submit(texts(3, 4), None).then(lambda rows: sum(row[0] for row in rows))
+    assert ticket.wait() == 7.0
+    encoder.gate.clear()
+    left = batcher.submit(texts(5), time.monotonic() + 60)
+    eventually(lambda: batcher.running)
+    (item,) = batcher.running
+    assert item.is_wanted
+    left.cancel()
+    assert not item.is_wanted
+    encoder.gate.set()
