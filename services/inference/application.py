@@ -13,14 +13,17 @@ from services.inference.answering.feedback import FeedbackForwarder
 from services.inference.answering.generating import Generating
 from services.inference.answering.holding import Models
 from services.inference.answering.shadowing import Shadows
+from services.inference.answering.tally import Tally
+from services.inference.answering.tensors import Tensors
 from services.inference.convert.feedback import feedback_sender
 from services.inference.deployments.following import Follower
 from services.inference.deployments.health import Health
 from services.inference.deployments.records import DeploymentRecords
 from services.inference.deployments.registry import Registry
 from services.inference.deployments.sharing import TrafficTable
-from services.inference.doors import inference, serving
+from services.inference.doors import inference, open_protocol, serving
 from services.inference.doors.inference import INFERENCE, InferenceDoor
+from services.inference.doors.open_protocol import OpenProtocolDoor
 from services.inference.doors.serving import ServingDoor
 from services.inference.engine.compute import ComputeThread
 from services.inference.models.catalogue import Catalogue
@@ -65,7 +68,8 @@ class Application:
         limit = memory_limit(settings.memory_bytes, choose_device(settings.device))
         self._catalogue = Catalogue(database)
         self._follower = Follower(database, self._catalogue, self._registry, loader, self._records, limit)
-        self._answers = AnswerLog(database)
+        self._tally = Tally()
+        self._answers = AnswerLog(database, self._tally.count)
         self._shadows = Shadows(self._registry)
         self._models = Models(self._registry, self._follower, self._shadows)
         self._traffic = TrafficTable(database)
@@ -113,6 +117,10 @@ class Application:
         explaining = Explaining(self._answers, self._catalogue)
         inference.register(self._server, InferenceDoor(classifying, generating, explaining, feedback, asking))
         serving.register(self._server, ServingDoor(operating, self.name))
+        tensors = Tensors(asking, classifying, generating)
+        open_protocol.register(
+            self._server, OpenProtocolDoor(tensors, operating, self._tally, lambda: self._models.ready)
+        )
 
     def _drain(self) -> None:
         self._models.refuse()

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -60,9 +60,13 @@ class AnswerLog:
     given up, and counted in `lost`.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, heard: Callable[[Lineage, Times], None] = lambda lineage, times: None
+    ) -> None:
+        """`heard` is told of every answer."""
         self.lost = 0
         self._database = database
+        self._heard = heard
         self._pending: OrderedDict[str, Answer] = OrderedDict()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -90,6 +94,7 @@ class AnswerLog:
         times: Times,
     ) -> None:
         answer = Answer(request_id, method, asked, answered, lineage, times, datetime.now(UTC))
+        self._heard(lineage, times)
         with self._lock:
             self._pending[request_id] = answer
             self._pending.move_to_end(request_id)

@@ -44,6 +44,11 @@ class Models:
     def refuse(self) -> None:
         self._refusing = True
 
+    @property
+    def ready(self) -> bool:
+        """Whether new requests are taken."""
+        return not self._refusing and self._follower.snapshot is not None
+
     @contextmanager
     def hold(
         self, ref: ModelRef, kind: type[Kind], deadline: float, request_id: str = ""

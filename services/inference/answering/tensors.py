@@ -1,0 +1,238 @@
+"""Requests and answers in tensors: the Open Inference Protocol, without gRPC."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from services.inference.answering.answers import Times
+from services.inference.answering.asking import Answered, Ask, Asking, OnGone
+from services.inference.answering.classifying import Classifying
+from services.inference.answering.embedding import Embedding
+from services.inference.answering.generating import Accepted, Event, Finished, Generating
+from services.inference.answering.parameters import Value, check_taken, generate_request, rewriting
+from services.inference.answering.requests import ModelRef
+from services.inference.answering.rewriting import RewritingTexts
+from services.inference.answering.signatures import BYTES, FP32, SIGNATURES, Signature
+from services.inference.answering.tagging import Tagging
+from services.inference.engine.interface import Chunk, FinishReason
+from services.inference.kinds import methods_of
+from services.inference.kinds.capabilities import Rewritten
+from services.inference.models.lineage import Lineage
+from shared.errors import Cancelled, DeadlineExceeded, FailedPrecondition, FlywheelError, InvalidArgument, Unavailable
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """`values` in rows, whatever the shape."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: Sequence[str] | Sequence[float]
+
+
+@dataclass(frozen=True)
+class TensorRequest:
+    """`outputs` names what is wanted; all when empty."""
+
+    model: ModelRef
+    id: str
+    inputs: Mapping[str, Sequence[str]]
+    parameters: Mapping[str, Value]
+    outputs: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class TensorAnswer:
+    """`final` is the last answer to its request; `facts` go beside the tensors."""
+
+    lineage: Lineage
+    outputs: Sequence[Tensor]
+    facts: Mapping[str, Value] = field(default_factory=dict)
+    final: bool = True
+
+
+class Tensors:
+    """Asks models of any kind that has a signature."""
+
+    def __init__(self, asking: Asking, classifying: Classifying, generating: Generating) -> None:
+        self._models = asking.models
+        self._classifying = classifying
+        self._generating = generating
+        self._embedding = Embedding(asking)
+        self._rewriting = RewritingTexts(asking)
+        self._tagging = Tagging(asking)
+        self._askers: Mapping[str, Callable[[TensorRequest, Ask], TensorAnswer]] = {
+            "classification": self._classify,
+            "embedding": self._embed,
+            "ranking": self._rank,
+            "token_classification": self._tag,
+            "translation": self._translate,
+            "summarisation": self._summarise,
+        }
+
+    def kind(self, model: ModelRef, deadline: float) -> str:
+        """The model's kind. Raises as `Models.hold` does, FailedPrecondition for a kind without a signature."""
+        with self._models.hold_any(model, deadline) as (served, _):
+            if served.kind in SIGNATURES:
+                return served.kind
+            methods = ", ".join(methods_of(served.kind))
+            raise FailedPrecondition(
+                f"model {model.name!r} is of kind {served.kind}, which has no tensors; it answers {methods}",
+                model=model.name,
+                kind=served.kind,
+            )
+
+    def stream(
+        self, request: TensorRequest, deadline: float, on_gone: OnGone, tenant: str, watch: Callable[[Event], None]
+    ) -> Iterator[TensorAnswer]:
+        """The parts of an answer as they come. `watch` hears what a generation does. Raises the errors of shared.errors."""
+        kind = self.kind(request.model, deadline)
+        _check_tensors(request, SIGNATURES[kind])
+        if kind == "chat":
+            yield from self._generate(request, deadline, on_gone, tenant, watch)
+            return
+        found = self._askers[kind](request, Ask(request.model, "", deadline, on_gone))
+        yield TensorAnswer(found.lineage, _wanted(request, found.outputs), found.facts)
+
+    def whole(
+        self, request: TensorRequest, deadline: float, on_gone: OnGone, tenant: str, watch: Callable[[Event], None]
+    ) -> TensorAnswer:
+        """The answer at once; the parts of a text joined."""
+        *parts, last = self.stream(request, deadline, on_gone, tenant, watch)
+        if not parts:
+            return last
+        text = "".join(str(part.outputs[0].values[0]) for part in (*parts, last) if part.outputs)
+        return TensorAnswer(last.lineage, _wanted(request, [_text(text)]), last.facts)
+
+    def _generate(
+        self, request: TensorRequest, deadline: float, on_gone: OnGone, tenant: str, watch: Callable[[Event], None]
+    ) -> Iterator[TensorAnswer]:
+        text = request.inputs["text_input"]
+        if len(text) != 1:
+            raise InvalidArgument(f"text_input has {len(text)} elements; it must have 1", field="text_input")
+        wanted = generate_request(request.model, text[0], request.parameters)
+        lineage = Lineage(request.model.name, request.model.version)
+        for event in self._generating.generate(wanted, deadline, on_gone, tenant):
+            watch(event)
+            if isinstance(event, Accepted):
+                lineage = event.lineage
+            elif isinstance(event, Finished):
+                _check_end(event)
+                yield TensorAnswer(lineage, [_text("")], _facts_of(event), final=True)
+            elif isinstance(event, Chunk) and event.text:
+                yield TensorAnswer(lineage, [_text(event.text)], final=False)
+
+    def _classify(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
+        texts, pairs = request.inputs["text_input"], request.inputs.get("text_pair")
+        check_taken(request.parameters)
+        if pairs is not None and len(pairs) != len(texts):
+            raise InvalidArgument(f"text_pair has {len(pairs)} elements and text_input {len(texts)}", field="text_pair")
+        joined = list(zip(texts, pairs, strict=True)) if pairs is not None else []
+        found = self._classifying.classify(ask.model, [] if joined else texts, 0, "", ask.deadline, ask.on_gone, joined)
+        names = sorted(label for label, _ in found.results[0])
+        rows = [dict(labels) for labels in found.results]
+        outputs = [
+            Tensor("label", BYTES, (len(rows),), [labels[0][0] for labels in found.results]),
+            Tensor("score", FP32, (len(rows),), [labels[0][1] for labels in found.results]),
+            Tensor("probabilities", FP32, (len(rows), len(names)), [row[name] for row in rows for name in names]),
+        ]
+        facts: dict[str, Value] = {"labels": json.dumps(names, ensure_ascii=False), **_times(found.times)}
+        return TensorAnswer(found.lineage, outputs, {"request_id": found.request_id, **facts})
+
+    def _embed(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
+        left = dict(request.parameters)
+        normalised = bool(left.pop("normalise", False))
+        check_taken(left)
+        found = self._embedding.embed(ask, request.inputs["text_input"], normalised)
+        width = len(found.result[0])
+        values = [float(value) for vector in found.result for value in vector]
+        return _answer(found, [Tensor("embedding", FP32, (len(found.result), width), values)])
+
+    def _rank(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
+        query = request.inputs["query"]
+        if len(query) != 1:
+            raise InvalidArgument(f"query has {len(query)} elements; it must have 1", field="query")
+        check_taken(request.parameters)
+        found = self._embedding.score(ask, query[0], request.inputs["text_input"])
+        return _answer(found, [Tensor("score", FP32, (len(found.result),), found.result)])
+
+    def _tag(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
+        check_taken(request.parameters)
+        found = self._tagging.tag(ask, request.inputs["text_input"], ())
+        texts = [json.dumps([asdict(one) for one in entities], ensure_ascii=False) for entities in found.result]
+        return _answer(found, [Tensor("entities", BYTES, (len(texts),), texts)])
+
+    def _translate(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
+        left = dict(request.parameters)
+        source, target = str(left.pop("source_language", "")), str(left.pop("target_language", ""))
+        found = self._rewriting.translate(ask, request.inputs["text_input"], (source, target), rewriting(left))
+        return _rewritten(found)
+
+    def _summarise(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
+        return _rewritten(self._rewriting.summarise(ask, request.inputs["text_input"], rewriting(request.parameters)))
+
+
+def _check_tensors(request: TensorRequest, signature: Signature) -> None:
+    """Raises InvalidArgument naming the tensor that is missing or unknown."""
+    names = [spec.name for spec in signature.inputs]
+    for name in request.inputs:
+        if name not in names:
+            raise InvalidArgument(f"no input tensor {name!r}; model {request.model.name!r} takes {names}", field=name)
+    for spec in signature.inputs:
+        if not spec.optional and spec.name not in request.inputs:
+            raise InvalidArgument(f"the input tensor {spec.name!r} is missing", field=spec.name)
+    given = [spec.name for spec in signature.outputs]
+    for name in request.outputs:
+        if name not in given:
+            raise InvalidArgument(f"no output tensor {name!r}; model {request.model.name!r} gives {given}", field=name)
+
+
+def _wanted(request: TensorRequest, outputs: Sequence[Tensor]) -> list[Tensor]:
+    return [one for one in outputs if not request.outputs or one.name in request.outputs]
+
+
+def _check_end(event: Finished) -> None:
+    """A text that was cut short is an error here: there is no other word for it in the protocol."""
+    match event.reason:
+        case FinishReason.DEADLINE:
+            raise DeadlineExceeded("the deadline passed before the text was complete")
+        case FinishReason.CANCELLED:
+            raise Cancelled("the request was cancelled")
+        case FinishReason.ERROR:
+            raise (
+                Unavailable(f"the engine failed: {event.error}") if event.error else FlywheelError("the engine failed")
+            )
+
+
+def _text(text: str) -> Tensor:
+    return Tensor("text_output", BYTES, (1,), [text])
+
+
+def _facts_of(event: Finished) -> dict[str, Value]:
+    usage = event.usage
+    return {
+        "finish_reason": str(event.reason),
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cached_tokens": usage.cached_tokens,
+        **_times(event.times),
+    }
+
+
+def _times(times: Times) -> dict[str, Value]:
+    return {"queue_seconds": times.queue, "compute_seconds": times.compute, "total_seconds": times.total}
+
+
+def _answer(found: Answered[Any], outputs: Sequence[Tensor]) -> TensorAnswer:
+    return TensorAnswer(found.lineage, outputs, {"request_id": found.request_id, **_times(found.times)})
+
+
+def _rewritten(found: Answered[list[Rewritten]]) -> TensorAnswer:
+    texts = found.result
+    outputs = [
+        Tensor("text_output", BYTES, (len(texts),), [one.text for one in texts]),
+        Tensor("score", FP32, (len(texts),), [one.score for one in texts]),
+    ]
+    return _answer(found, outputs)

@@ -1,0 +1,53 @@
+"""The model repository and statistics of the Open Inference Protocol."""
+
+from collections.abc import Mapping
+
+from services.inference.answering.tally import Answered
+from services.inference.deployments.deployment import DeploymentView, State
+from services.inference.models.lineage import Key
+from shared.contracts.generated.inference import grpc_service_pb2 as pb
+
+STATES = {
+    State.LOADING: "LOADING",
+    State.READY: "READY",
+    State.WARM: "READY",
+    State.DRAINING: "UNLOADING",
+    State.FAILED: "UNAVAILABLE",
+    State.UNLOADED: "UNAVAILABLE",
+}
+
+
+def index_entry(seen: DeploymentView) -> pb.RepositoryIndexResponse.ModelIndex:
+    return pb.RepositoryIndexResponse.ModelIndex(
+        name=seen.key.model, version=str(seen.key.version), state=STATES[seen.state], reason=seen.error
+    )
+
+
+def version_of(parameters: Mapping[str, pb.ModelRepositoryParameter]) -> str:
+    """The parameter `version`; empty when there is none."""
+    if "version" not in parameters:
+        return ""
+    one = parameters["version"]
+    return str(getattr(one, one.WhichOneof("parameter_choice") or "string_param"))
+
+
+def statistics(answered: Mapping[Key, Answered]) -> pb.ModelStatisticsResponse:
+    return pb.ModelStatisticsResponse(model_stats=[_version(key, one) for key, one in answered.items()])
+
+
+def _version(key: Key, answered: Answered) -> pb.ModelStatistics:
+    def duration(seconds: float) -> pb.StatisticDuration:
+        return pb.StatisticDuration(count=answered.requests, ns=int(seconds * 1e9))
+
+    return pb.ModelStatistics(
+        name=key.model,
+        version=str(key.version),
+        last_inference=int(answered.last * 1000),
+        inference_count=answered.requests,
+        execution_count=answered.requests,
+        inference_stats=pb.InferStatistics(
+            success=duration(answered.queue_seconds + answered.compute_seconds),
+            queue=duration(answered.queue_seconds),
+            compute_infer=duration(answered.compute_seconds),
+        ),
+    )
