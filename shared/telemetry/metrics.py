@@ -61,7 +61,10 @@ INFERENCE_SHADOWS = Counter(
     ["model", "version", "outcome"],
 )
 INFERENCE_SHADOW_SECONDS = Histogram(
-    "flywheel_inference_shadow_seconds", "A shadow's answer, from its start.", ["model", "version"], buckets=INFERENCE_BUCKETS
+    "flywheel_inference_shadow_seconds",
+    "A shadow's answer, from its start.",
+    ["model", "version"],
+    buckets=INFERENCE_BUCKETS,
 )
 
 # Training

@@ -67,7 +67,9 @@ def test_the_dockerfile_is_clean_and_has_a_target_for_every_build() -> None:
 
 
 def test_what_the_dockerfile_copies_is_in_the_build_context() -> None:
-    copied = set(re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "deploy/docker/Dockerfile").read_text(), re.MULTILINE))
+    copied = set(
+        re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "deploy/docker/Dockerfile").read_text(), re.MULTILINE)
+    )
     sources = {source for line in copied for source in line.split()}
     let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for source in sources:
