@@ -15,6 +15,7 @@ from services.inference.engine.forward import Forward, TransformersForward, posi
 from services.inference.engine.interface import Engine, Load
 from services.inference.engine.llama import LlamaForward
 from services.inference.engine.native.forward import NativeLlamaForward
+from services.inference.engine.native.library import why_not
 from services.inference.engine.scheduler import Limits
 from services.inference.engine.torch_engine import TorchEngine
 from services.inference.kinds.base import Resources
@@ -165,6 +166,8 @@ def forward_for(model: PreTrainedModel, limits: Limits, int8: bool = False) -> F
     if NativeLlamaForward.fits(model, limits.max_length):
         return NativeLlamaForward(model, *bounds, int8)
     if LlamaForward.fits(model):
+        if (reason := why_not()) is not None:
+            log.info("generation runs on torch", reason=reason)
         return LlamaForward(model, *bounds, int8)
     return TransformersForward(model, *bounds, int8)
 

@@ -145,7 +145,7 @@ class CausalWriter(Rewrites):
             for text in texts:
                 prompt = self._tokens(filled(self._prompt, text, languages))
                 name = f"{self.kind}-{next(self._numbers)}"
-                request = GenerationRequest(name, prompt, sampling, stopping, deadline, logprobs=0)
+                request = GenerationRequest(name, prompt, sampling, stopping, deadline, logprobs=0, salt=name)
                 pending.add(self._generator.submit(request), len(prompt))
         except BaseException:
             pending.cancel()
