@@ -49,3 +49,10 @@ def charge(tokens: int) -> None:
     quota = current.get().quota
     if quota is not None:
         quota.charge(tokens)
+
+
+def again() -> None:
+    """Counts one more request in a call that brings many. Raises ResourceExhausted."""
+    quota = current.get().quota
+    if quota is not None:
+        quota.again()

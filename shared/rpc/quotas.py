@@ -65,17 +65,16 @@ class Quota:
     def enter(self) -> None:
         """One more call. Raises ResourceExhausted with the seconds after which another try makes sense."""
         with self._lock:
-            now, most = self._clock(), self.allowance.concurrent
+            most = self.allowance.concurrent
             if most is not None and self._running >= most:
                 raise self._full("concurrent", f"{most} calls at once", BUSY_SECONDS)
-            if self._tokens and (wait := self._tokens.wait(1, now)):
-                raise self._full("tokens_per_minute", f"{self.allowance.tokens_per_minute:g} tokens a minute", wait)
-            if self._requests:
-                if wait := self._requests.wait(1, now):
-                    rate = self.allowance.requests_per_second
-                    raise self._full("requests_per_second", f"{rate:g} requests a second", wait)
-                self._requests.spend(1)
+            self._take()
             self._running += 1
+
+    def again(self) -> None:
+        """One more request in a call that has entered. Raises as `enter` does."""
+        with self._lock:
+            self._take()
 
     def leave(self) -> None:
         with self._lock:
@@ -86,6 +85,16 @@ class Quota:
         if self._tokens is not None:
             with self._lock:
                 self._tokens.spend(tokens)
+
+    def _take(self) -> None:
+        now = self._clock()
+        if self._tokens and (wait := self._tokens.wait(1, now)):
+            raise self._full("tokens_per_minute", f"{self.allowance.tokens_per_minute:g} tokens a minute", wait)
+        if self._requests:
+            if wait := self._requests.wait(1, now):
+                rate = self.allowance.requests_per_second
+                raise self._full("requests_per_second", f"{rate:g} requests a second", wait)
+            self._requests.spend(1)
 
     def _full(self, quota: str, limit: str, wait: float) -> ResourceExhausted:
         return ResourceExhausted(

@@ -2,24 +2,27 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from services.inference.answering.answers import Times
 from services.inference.answering.asking import Answered, Ask, Asking, OnGone
 from services.inference.answering.classifying import Classifying
 from services.inference.answering.embedding import Embedding
-from services.inference.answering.generating import Accepted, Event, Finished, Generating
-from services.inference.answering.parameters import Value, check_taken, generate_request, rewriting
+from services.inference.answering.generating import Accepted, Finished, Generating
+from services.inference.answering.parameters import Value, check_taken, generate_request, rewriting, truth, word
 from services.inference.answering.requests import ModelRef
-from services.inference.answering.rewriting import RewritingTexts
+from services.inference.answering.rewriting import RewritingTexts, usage_of
 from services.inference.answering.signatures import BYTES, FP32, SIGNATURES, Signature
 from services.inference.answering.tagging import Tagging
-from services.inference.engine.interface import Chunk, FinishReason
+from services.inference.engine.interface import FinishReason
 from services.inference.kinds import methods_of
 from services.inference.kinds.capabilities import Rewritten
 from services.inference.models.lineage import Lineage
 from shared.errors import Cancelled, DeadlineExceeded, FailedPrecondition, FlywheelError, InvalidArgument, Unavailable
+from shared.modeling.kinds.token_classification import Entity
+
+TOKENS = ("prompt_tokens", "completion_tokens")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,17 @@ class TensorAnswer:
     final: bool = True
 
 
+@dataclass(frozen=True)
+class Call:
+    """How a request is made: until when (on the clock of `time.monotonic`), how a client that leaves is noticed, whose
+    it is, and who hears of the tokens it takes."""
+
+    deadline: float
+    on_gone: OnGone
+    tenant: str
+    charge: Callable[[int], None]
+
+
 class Tensors:
     """Asks models of any kind that has a signature."""
 
@@ -84,45 +98,41 @@ class Tensors:
                 kind=served.kind,
             )
 
-    def stream(
-        self, request: TensorRequest, deadline: float, on_gone: OnGone, tenant: str, watch: Callable[[Event], None]
-    ) -> Iterator[TensorAnswer]:
-        """The parts of an answer as they come. `watch` hears what a generation does. Raises the errors of shared.errors."""
-        kind = self.kind(request.model, deadline)
+    def stream(self, request: TensorRequest, call: Call) -> Iterator[TensorAnswer]:
+        """The parts of an answer as they come. Raises the errors of shared.errors."""
+        kind = self.kind(request.model, call.deadline)
         _check_tensors(request, SIGNATURES[kind])
         if kind == "chat":
-            yield from self._generate(request, deadline, on_gone, tenant, watch)
+            yield from self._generate(request, call)
             return
-        found = self._askers[kind](request, Ask(request.model, "", deadline, on_gone))
+        found = self._askers[kind](request, Ask(request.model, "", call.deadline, call.on_gone))
+        call.charge(sum(int(found.facts.get(name, 0)) for name in TOKENS))
         yield TensorAnswer(found.lineage, _wanted(request, found.outputs), found.facts)
 
-    def whole(
-        self, request: TensorRequest, deadline: float, on_gone: OnGone, tenant: str, watch: Callable[[Event], None]
-    ) -> TensorAnswer:
+    def whole(self, request: TensorRequest, call: Call) -> TensorAnswer:
         """The answer at once; the parts of a text joined."""
-        *parts, last = self.stream(request, deadline, on_gone, tenant, watch)
+        *parts, last = self.stream(request, call)
         if not parts:
             return last
-        text = "".join(str(part.outputs[0].values[0]) for part in (*parts, last) if part.outputs)
-        return TensorAnswer(last.lineage, _wanted(request, [_text(text)]), last.facts)
+        text = "".join(str(part.outputs[0].values[0]) for part in (*parts, last))
+        return TensorAnswer(last.lineage, [_text(text)], last.facts)
 
-    def _generate(
-        self, request: TensorRequest, deadline: float, on_gone: OnGone, tenant: str, watch: Callable[[Event], None]
-    ) -> Iterator[TensorAnswer]:
+    def _generate(self, request: TensorRequest, call: Call) -> Iterator[TensorAnswer]:
         text = request.inputs["text_input"]
         if len(text) != 1:
             raise InvalidArgument(f"text_input has {len(text)} elements; it must have 1", field="text_input")
         wanted = generate_request(request.model, text[0], request.parameters)
-        lineage = Lineage(request.model.name, request.model.version)
-        for event in self._generating.generate(wanted, deadline, on_gone, tenant):
-            watch(event)
+        for event in self._generating.generate(wanted, call.deadline, call.on_gone, call.tenant):
             if isinstance(event, Accepted):
-                lineage = event.lineage
+                lineage, named = event.lineage, {"request_id": event.request_id}
+                call.charge(event.prompt_tokens)
             elif isinstance(event, Finished):
                 _check_end(event)
-                yield TensorAnswer(lineage, [_text("")], _facts_of(event), final=True)
-            elif isinstance(event, Chunk) and event.text:
-                yield TensorAnswer(lineage, [_text(event.text)], final=False)
+                yield TensorAnswer(lineage, [_text("")], {**named, **_facts_of(event)}, final=True)
+            else:
+                call.charge(len(event.token_ids))
+                if event.text:
+                    yield TensorAnswer(lineage, [_text(event.text)], named, final=False)
 
     def _classify(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
         texts, pairs = request.inputs["text_input"], request.inputs.get("text_pair")
@@ -143,7 +153,7 @@ class Tensors:
 
     def _embed(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
         left = dict(request.parameters)
-        normalised = bool(left.pop("normalise", False))
+        normalised = truth(left, "normalise")
         check_taken(left)
         found = self._embedding.embed(ask, request.inputs["text_input"], normalised)
         width = len(found.result[0])
@@ -160,14 +170,15 @@ class Tensors:
 
     def _tag(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
         check_taken(request.parameters)
-        found = self._tagging.tag(ask, request.inputs["text_input"], ())
-        texts = [json.dumps([asdict(one) for one in entities], ensure_ascii=False) for entities in found.result]
-        return _answer(found, [Tensor("entities", BYTES, (len(texts),), texts)])
+        texts = request.inputs["text_input"]
+        found = self._tagging.tag(ask, texts, ())
+        entities = [_entities(text, result) for text, result in zip(texts, found.result, strict=True)]
+        return _answer(found, [Tensor("entities", BYTES, (len(texts),), entities)])
 
     def _translate(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
         left = dict(request.parameters)
-        source, target = str(left.pop("source_language", "")), str(left.pop("target_language", ""))
-        found = self._rewriting.translate(ask, request.inputs["text_input"], (source, target), rewriting(left))
+        languages = word(left, "source_language"), word(left, "target_language")
+        found = self._rewriting.translate(ask, request.inputs["text_input"], languages, rewriting(left))
         return _rewritten(found)
 
     def _summarise(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
@@ -214,8 +225,7 @@ def _facts_of(event: Finished) -> dict[str, Value]:
     usage = event.usage
     return {
         "finish_reason": str(event.reason),
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
+        **dict(zip(TOKENS, (usage.prompt_tokens, usage.completion_tokens), strict=True)),
         "cached_tokens": usage.cached_tokens,
         **_times(event.times),
     }
@@ -229,10 +239,16 @@ def _answer(found: Answered[Any], outputs: Sequence[Tensor]) -> TensorAnswer:
     return TensorAnswer(found.lineage, outputs, {"request_id": found.request_id, **_times(found.times)})
 
 
+def _entities(text: str, found: Sequence[Entity]) -> str:
+    return json.dumps([{**asdict(one), "text": text[one.start : one.end]} for one in found], ensure_ascii=False)
+
+
 def _rewritten(found: Answered[list[Rewritten]]) -> TensorAnswer:
-    texts = found.result
+    texts, usage = found.result, usage_of(found.result)
     outputs = [
         Tensor("text_output", BYTES, (len(texts),), [one.text for one in texts]),
         Tensor("score", FP32, (len(texts),), [one.score for one in texts]),
     ]
-    return _answer(found, outputs)
+    answer = _answer(found, outputs)
+    used: dict[str, Value] = dict(zip(TOKENS, (usage.prompt_tokens, usage.completion_tokens), strict=True))
+    return replace(answer, facts={**answer.facts, **used})

@@ -6,6 +6,7 @@ from services.inference.answering.tally import Answered
 from services.inference.deployments.deployment import DeploymentView, State
 from services.inference.models.lineage import Key
 from shared.contracts.generated.inference import grpc_service_pb2 as pb
+from shared.errors import InvalidArgument
 
 STATES = {
     State.LOADING: "LOADING",
@@ -16,6 +17,9 @@ STATES = {
     State.UNLOADED: "UNAVAILABLE",
 }
 
+TAKEN = {"version", "unload_dependents"}
+"""Nothing depends on a model here, so that clients may say what they like about what does."""
+
 
 def index_entry(seen: DeploymentView) -> pb.RepositoryIndexResponse.ModelIndex:
     return pb.RepositoryIndexResponse.ModelIndex(
@@ -24,11 +28,16 @@ def index_entry(seen: DeploymentView) -> pb.RepositoryIndexResponse.ModelIndex:
 
 
 def version_of(parameters: Mapping[str, pb.ModelRepositoryParameter]) -> str:
-    """The parameter `version`; empty when there is none."""
+    """The parameter `version`; empty when there is none. Raises InvalidArgument for others."""
+    for name in parameters.keys() - TAKEN:
+        raise InvalidArgument(f"no parameter {name!r}; the only one is version", field=f"parameters.{name}")
     if "version" not in parameters:
         return ""
     one = parameters["version"]
-    return str(getattr(one, one.WhichOneof("parameter_choice") or "string_param"))
+    choice = one.WhichOneof("parameter_choice")
+    if choice not in ("string_param", "int64_param"):
+        raise InvalidArgument("parameters.version must be a text or a whole number", field="parameters.version")
+    return str(getattr(one, choice))
 
 
 def statistics(answered: Mapping[Key, Answered]) -> pb.ModelStatisticsResponse:

@@ -1,31 +1,37 @@
 """Tensors of the Open Inference Protocol."""
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
+from math import prod
 
+from services.inference.answering.holding import ALIASES
 from services.inference.answering.parameters import Value
 from services.inference.answering.requests import ModelRef
 from services.inference.answering.signatures import BYTES, FP32, SIGNATURES, TensorSpec
 from services.inference.answering.tensors import Tensor, TensorAnswer, TensorRequest
+from services.inference.models.lineage import BASE, BASE_VERSION, CHAMPION
 from shared.contracts.generated.inference import grpc_service_pb2 as pb
 from shared.contracts.generated.inference import model_config_pb2
-from shared.errors import InvalidArgument
+from shared.errors import FlywheelError, InvalidArgument
 
 PLATFORM = "flywheel"
 TYPES = {BYTES: model_config_pb2.TYPE_STRING, FP32: model_config_pb2.TYPE_FP32}
+VERSION = re.compile("[0-9]{1,9}")
+MAX_DIMENSIONS = 2
 LENGTH = struct.Struct("<I")
 FINAL = "triton_final_response"
 
 
 def model_of(name: str, version: str) -> ModelRef:
-    """Raises InvalidArgument for a version that is no number; "base" is the untouched base model."""
-    if version in ("", "champion"):
-        return ModelRef(name)
-    if not version.isdigit():
-        if version in ("base", "candidate"):
-            return ModelRef(name, version)
-        raise InvalidArgument(f"model_version is {version!r}; it must be a number", field="model_version")
-    return ModelRef(name, version=int(version))
+    """An alias or a number; "0", the number of the untouched base model, is the alias "base". Raises InvalidArgument."""
+    if version in ("", *ALIASES):
+        return ModelRef(name, version or CHAMPION)
+    if not VERSION.fullmatch(version):
+        raise InvalidArgument(
+            f"model_version is {version!r}; it must be a number or one of {', '.join(ALIASES)}", field="model_version"
+        )
+    return ModelRef(name, version=int(version)) if int(version) != BASE_VERSION else ModelRef(name, BASE)
 
 
 def tensor_request(message: pb.ModelInferRequest) -> TensorRequest:
@@ -40,6 +46,11 @@ def tensor_request(message: pb.ModelInferRequest) -> TensorRequest:
         if one.name in inputs:
             raise InvalidArgument(f"the input tensor {one.name!r} is given twice", field=one.name)
         inputs[one.name] = _texts(one, raw[position] if raw else None)
+    for wanted in message.outputs:
+        for name in wanted.parameters.keys() - {"binary_data"}:
+            raise InvalidArgument(
+                f"the output tensor {wanted.name!r} has the parameter {name!r}, which is not known", field=wanted.name
+            )
     return TensorRequest(
         model_of(message.model_name, message.model_version),
         message.id,
@@ -68,6 +79,15 @@ def tensor_response(answer: TensorAnswer, id: str) -> pb.ModelInferResponse:
         response.outputs.add(name=one.name, datatype=one.datatype, shape=one.shape)
         response.raw_output_contents.append(_raw(one))
     return response
+
+
+def failure(request: pb.ModelInferRequest, error: FlywheelError) -> pb.ModelStreamInferResponse:
+    """The request's id stands in the message too: clients show nothing else of a failure."""
+    response = pb.ModelInferResponse(model_name=request.model_name, model_version=request.model_version, id=request.id)
+    response.parameters[FINAL].CopyFrom(parameter(True))
+    response.parameters["reason"].CopyFrom(parameter(error.reason))
+    named = f"[request id: {request.id}] " if request.id else ""
+    return pb.ModelStreamInferResponse(error_message=f"{named}{error.message}", infer_response=response)
 
 
 def metadata(model: str, kind: str, versions: Sequence[int]) -> pb.ModelMetadataResponse:
@@ -121,19 +141,31 @@ def _texts(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> 
         raise InvalidArgument(
             f"the input tensor {tensor.name!r} has datatype {tensor.datatype!r}; it must be {BYTES}", field=tensor.name
         )
-    elements = list(tensor.contents.bytes_contents) if raw is None else _split(tensor.name, raw)
-    count = 1
-    for length in tensor.shape:
-        count *= length
-    if count != len(elements) or not tensor.shape:
+    if raw is not None and tensor.HasField("contents"):
         raise InvalidArgument(
-            f"the input tensor {tensor.name!r} has shape {list(tensor.shape)} and {len(elements)} elements",
-            field=tensor.name,
+            f"the input tensor {tensor.name!r} has contents and raw contents; send one of them", field=tensor.name
         )
+    elements = list(tensor.contents.bytes_contents) if raw is None else _split(tensor.name, raw)
+    _check_shape(tensor, len(elements))
     try:
         return [element.decode() for element in elements]
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"the input tensor {tensor.name!r} is not UTF-8: {error}", field=tensor.name) from None
+
+
+def _check_shape(tensor: pb.ModelInferRequest.InferInputTensor, elements: int) -> None:
+    """Two dimensions at most: [N], and [N, 1] of clients that batch."""
+    dimensions = len(tensor.shape)
+    if not 1 <= dimensions <= MAX_DIMENSIONS:
+        raise InvalidArgument(
+            f"the input tensor {tensor.name!r} has {dimensions} dimensions; it must have 1 or {MAX_DIMENSIONS}",
+            field=tensor.name,
+        )
+    if min(tensor.shape) < 0 or prod(tensor.shape) != elements:
+        raise InvalidArgument(
+            f"the input tensor {tensor.name!r} has shape {list(tensor.shape)} and {elements} elements",
+            field=tensor.name,
+        )
 
 
 def _split(name: str, raw: bytes) -> list[bytes]:

@@ -1,23 +1,22 @@
 """inference.GRPCInferenceService, the Open Inference Protocol: each method converts, calls, converts."""
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Callable, Generator, Iterator
 from importlib import metadata
 
 import grpc
 
-from services.inference.answering.generating import Accepted, Event
+from services.inference.answering.asking import OnGone
+from services.inference.answering.parameters import timeout_seconds
+from services.inference.answering.requests import ModelRef
 from services.inference.answering.tally import Tally
-from services.inference.answering.tensors import Tensors
+from services.inference.answering.tensors import Call, TensorRequest, Tensors
 from services.inference.convert import tensors as convert
 from services.inference.convert.repository import index_entry, statistics, version_of
 from services.inference.deployments.deployment import DeploymentView
 from services.inference.doors.deadlines import deadline
-from services.inference.engine.interface import Chunk
+from services.inference.doors.side_by_side import SideBySide
+from services.inference.models.lineage import BASE, BASE_VERSION
 from services.inference.operating import Operating
 from shared.contracts.generated.inference import grpc_service_pb2 as pb
 from shared.contracts.generated.inference.grpc_service_pb2_grpc import (
@@ -27,6 +26,7 @@ from shared.contracts.generated.inference.grpc_service_pb2_grpc import (
 from shared.errors import FailedPrecondition, FlywheelError, NotFound
 from shared.rpc import callers
 from shared.rpc.server import Server
+from shared.telemetry.logs import get_logger
 
 OPEN_PROTOCOL = "inference.GRPCInferenceService"
 EXTENSIONS = ("model_repository", "statistics", "model_configuration")
@@ -34,11 +34,8 @@ ASK_SECONDS = 30.0
 GENERATE_SECONDS = 300.0
 LOAD_SECONDS = 120.0
 STREAM_SECONDS = 3600.0
-AT_ONCE = 16
-"""Requests of one stream that are answered at the same time; more wait their turn."""
-UNREAD = 64
-"""Parts that may wait for a client to read them."""
-UNREAD_SECONDS = 0.5
+Parts = Generator[pb.ModelStreamInferResponse, None, None]
+log = get_logger(__name__)
 
 
 class OpenProtocolDoor(GRPCInferenceServiceServicer):
@@ -63,11 +60,8 @@ class OpenProtocolDoor(GRPCInferenceServiceServicer):
 
     def ModelReady(self, request: pb.ModelReadyRequest, context: grpc.ServicerContext) -> pb.ModelReadyResponse:
         wanted = convert.model_of(request.name, request.version)
-        found = self._deployments(request.name)
-        ready = any(
-            one.answers and one.healthy and (one.key.version == wanted.version or wanted.alias in one.aliases)
-            for one in found
-        )
+        held = [one for one in self._deployments(request.name) if one.answers and one.healthy]
+        ready = self._ready() and any(_means(wanted, one) for one in held)
         return pb.ModelReadyResponse(ready=ready)
 
     def ModelMetadata(
@@ -83,15 +77,20 @@ class OpenProtocolDoor(GRPCInferenceServiceServicer):
 
     def ModelInfer(self, request: pb.ModelInferRequest, context: grpc.ServicerContext) -> pb.ModelInferResponse:
         wanted = convert.tensor_request(request)
-        until = _until(request, deadline(context, GENERATE_SECONDS))
-        answer = self._tensors.whole(wanted, until, context.add_callback, callers.tenant(), _charge)
+        answer = self._tensors.whole(wanted, _call(wanted, deadline(context, GENERATE_SECONDS), context.add_callback))
         return convert.tensor_response(answer, request.id)
 
     def ModelStreamInfer(
         self, request_iterator: Iterator[pb.ModelInferRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.ModelStreamInferResponse]:
         until = deadline(context, STREAM_SECONDS)
-        return _at_once(request_iterator, lambda request: self._parts(request, context, until))
+
+        def answer(number: int, request: pb.ModelInferRequest, on_gone: OnGone) -> Parts:
+            return self._parts(number, request, min(until, time.monotonic() + GENERATE_SECONDS), on_gone)
+
+        answers = SideBySide(answer, give_up=context.cancel)
+        if context.add_callback(answers.close):
+            yield from answers.parts(request_iterator)
 
     def ModelStatistics(
         self, request: pb.ModelStatisticsRequest, context: grpc.ServicerContext
@@ -102,7 +101,9 @@ class OpenProtocolDoor(GRPCInferenceServiceServicer):
     def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, context: grpc.ServicerContext
     ) -> pb.RepositoryIndexResponse:
-        listed = [one for one in self._operating.deployments() if one.answers or not request.ready]
+        seen = callers.current.get().models
+        listed = [one for one in self._operating.deployments() if seen is None or one.key.model in seen]
+        listed = [one for one in listed if one.answers or not request.ready]
         return pb.RepositoryIndexResponse(models=[index_entry(one) for one in listed])
 
     def RepositoryModelLoad(
@@ -135,86 +136,32 @@ class OpenProtocolDoor(GRPCInferenceServiceServicer):
         for one in loose:
             self._operating.unload_model(convert.model_of(model, str(one.key.version)))
 
-    def _parts(
-        self, request: pb.ModelInferRequest, context: grpc.ServicerContext, until: float
-    ) -> Iterator[pb.ModelStreamInferResponse]:
+    def _parts(self, number: int, request: pb.ModelInferRequest, until: float, on_gone: OnGone) -> Parts:
         try:
+            if number:  # the first has been counted with the call
+                callers.again()
             wanted = convert.tensor_request(request)
-            soonest = _until(request, min(until, time.monotonic() + GENERATE_SECONDS))
-            for part in self._tensors.stream(wanted, soonest, context.add_callback, callers.tenant(), _charge):
+            for part in self._tensors.stream(wanted, _call(wanted, until, on_gone)):
                 yield pb.ModelStreamInferResponse(infer_response=convert.tensor_response(part, request.id))
         except FlywheelError as error:
-            failed = pb.ModelInferResponse(
-                model_name=request.model_name, model_version=request.model_version, id=request.id
-            )
-            failed.parameters[convert.FINAL].bool_param = True
-            failed.parameters["reason"].string_param = error.reason
-            yield pb.ModelStreamInferResponse(error_message=error.message, infer_response=failed)
+            yield convert.failure(request, error)
+        except Exception:
+            log.exception("call failed", call="ModelStreamInfer")
+            yield convert.failure(request, FlywheelError("ModelStreamInfer failed inside the server; see its log"))
 
 
-def _at_once(
-    requests: Iterator[pb.ModelInferRequest],
-    answer: Callable[[pb.ModelInferRequest], Iterator[pb.ModelStreamInferResponse]],
-) -> Iterator[pb.ModelStreamInferResponse]:
-    """Answers the requests of a stream side by side; parts come in the order in which they are ready.
-
-    Where the client does not read, the answers wait, and with them the requests.
-    """
-    ready: queue.Queue[pb.ModelStreamInferResponse | Exception | None] = queue.Queue(UNREAD)
-    closed = threading.Event()
-
-    def put(part: pb.ModelStreamInferResponse | Exception | None) -> None:
-        while not closed.is_set():
-            try:
-                ready.put(part, timeout=UNREAD_SECONDS)
-            except queue.Full:
-                continue
-            return
-
-    def run(request: pb.ModelInferRequest) -> None:
-        try:
-            for part in answer(request):
-                put(part)
-        except Exception as error:
-            put(error)
-
-    def read(pool: ThreadPoolExecutor) -> None:
-        places = threading.Semaphore(AT_ONCE)
-        try:
-            for request in requests:
-                places.acquire()
-                asked = pool.submit(copy_context().run, run, request)
-                asked.add_done_callback(lambda _: places.release())
-            for _ in range(AT_ONCE):
-                places.acquire()
-        except Exception as error:  # the client is gone, or sent what the guard refuses
-            put(error)
-        finally:
-            put(None)
-
-    with ThreadPoolExecutor(AT_ONCE, "stream") as pool, ThreadPoolExecutor(1, "requests") as reader:
-        reader.submit(copy_context().run, read, pool)
-        try:
-            while (part := ready.get()) is not None:
-                if isinstance(part, Exception):
-                    raise part
-                yield part
-        finally:
-            closed.set()
+def _means(wanted: ModelRef, seen: DeploymentView) -> bool:
+    """Whether the version is the one that is asked for."""
+    if wanted.version:
+        return seen.key.version == wanted.version
+    return seen.key.version == BASE_VERSION if wanted.alias == BASE else wanted.alias in seen.aliases
 
 
-def _until(request: pb.ModelInferRequest, until: float) -> float:
-    """The earlier of the call's deadline and the parameter `timeout`, in microseconds."""
-    timeout = request.parameters["timeout"].int64_param if "timeout" in request.parameters else 0
-    return min(until, time.monotonic() + timeout / 1e6) if timeout > 0 else until
-
-
-def _charge(event: Event) -> None:
-    """Tokens count against the caller's allowance as they come."""
-    if isinstance(event, Accepted):
-        callers.charge(event.prompt_tokens)
-    elif isinstance(event, Chunk):
-        callers.charge(len(event.token_ids))
+def _call(wanted: TensorRequest, until: float, on_gone: OnGone) -> Call:
+    """The earlier of the call's deadline and the parameter `timeout`."""
+    seconds = timeout_seconds(wanted.parameters)
+    earliest = until if seconds is None else min(until, time.monotonic() + seconds)
+    return Call(earliest, on_gone, callers.tenant(), callers.charge)
 
 
 def register(server: Server, door: OpenProtocolDoor) -> None:
