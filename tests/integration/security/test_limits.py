@@ -227,8 +227,9 @@ def test_our_clients_pings_are_never_too_many(serve: Serve) -> None:
 
 def test_a_flood_of_pings_ends_its_connection(serve: Serve) -> None:
     client = RawClient(serve(keepalive=60.0).port)
-    for number in range(20):
-        client.send(PING, number.to_bytes(8, "big"))
+    with contextlib.suppress(ConnectionError):  # it may be closed before the last ping
+        for number in range(20):
+            client.send(PING, number.to_bytes(8, "big"))
     told = [frame.payload for frame in client.frames() if frame.kind == GOAWAY]  # a timeout where it is not closed
     client.close()
     assert all(b"too_many_pings" in payload for payload in told), "the reset that follows may overtake the words"
