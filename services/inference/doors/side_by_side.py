@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from contextvars import copy_context
 from typing import Generic, TypeVar
 
@@ -47,7 +47,7 @@ class SideBySide(Generic[Request, Part]):
         with ThreadPoolExecutor(AT_ONCE, "stream") as pool, ThreadPoolExecutor(1, "requests") as reader:
             reader.submit(copy_context().run, self._read, requests, pool)
             try:
-                while (part := self._ready.get()) is not None:
+                while not self._closed.is_set() and (part := self._ready.get()) is not None:
                     if isinstance(part, Exception):
                         raise part
                     yield part
@@ -61,6 +61,8 @@ class SideBySide(Generic[Request, Part]):
             self._closed.set()
             acts = [act for several in self._when_gone.values() for act in several]
             self._when_gone.clear()
+        with suppress(queue.Full):  # whoever waits for a part shall see that there will be none
+            self._ready.put_nowait(None)
         for act in acts:
             act()
 
