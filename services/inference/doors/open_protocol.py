@@ -95,8 +95,12 @@ class OpenProtocolDoor(GRPCInferenceServiceServicer):
     def ModelStatistics(
         self, request: pb.ModelStatisticsRequest, context: grpc.ServicerContext
     ) -> pb.ModelStatisticsResponse:
-        version = convert.model_of(request.name, request.version).version
-        return statistics(self._tally.of(request.name, version))
+        wanted = convert.model_of(request.name, request.version)
+        found = self._tally.of(request.name, wanted.version)
+        if request.version and not wanted.version:
+            meant = {one.key for one in self._deployments(request.name) if _means(wanted, one)}
+            found = {key: one for key, one in found.items() if key in meant}
+        return statistics(found)
 
     def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, context: grpc.ServicerContext
@@ -110,7 +114,8 @@ class OpenProtocolDoor(GRPCInferenceServiceServicer):
         self, request: pb.RepositoryModelLoadRequest, context: grpc.ServicerContext
     ) -> pb.RepositoryModelLoadResponse:
         model = convert.model_of(request.model_name, version_of(request.parameters))
-        self._operating.load_model(model, False, deadline(context, LOAD_SECONDS))
+        pinned = any(one.pinned and _means(model, one) for one in self._deployments(request.model_name))
+        self._operating.load_model(model, pinned, deadline(context, LOAD_SECONDS))
         return pb.RepositoryModelLoadResponse()
 
     def RepositoryModelUnload(
@@ -128,11 +133,13 @@ class OpenProtocolDoor(GRPCInferenceServiceServicer):
 
     def _unload_loose(self, model: str) -> None:
         held = self._deployments(model)
-        loose = [one for one in held if one.answers and not one.aliases]
+        loose = [one for one in held if one.answers and not (one.aliases or one.share or one.shadow_share)]
         if not held:
             raise NotFound(f"{model} is not loaded here", model=model)
         if not loose:
-            raise FailedPrecondition(f"every loaded version of {model} answers for an alias", model=model)
+            raise FailedPrecondition(
+                f"every loaded version of {model} answers for an alias or has a share of its traffic", model=model
+            )
         for one in loose:
             self._operating.unload_model(convert.model_of(model, str(one.key.version)))
 

@@ -376,6 +376,7 @@ def test_statistics_count_what_was_answered(asker: Asker) -> None:
     add_input(request, "query", ["the door"])
     asker.infer(request)
     assert (count("ranking"), count("ranking", "1"), count("ranking", "2")) == (before + 1, before + 1, 0)
+    assert (count("ranking", "champion"), count("ranking", "base")) == (before + 1, 0)
     assert count("") > everything
     (seen,) = asker.call("ModelStatistics", pb.ModelStatisticsRequest(name="ranking")).model_stats
     assert seen.inference_stats.success.ns == seen.inference_stats.queue.ns + seen.inference_stats.compute_infer.ns > 0

@@ -4,9 +4,12 @@ from functools import partial
 
 import grpc
 
+from shared.contracts.generated.flywheel.common.v1 import common_pb2
+from shared.contracts.generated.flywheel.inference.v1 import serving_pb2
 from shared.contracts.generated.inference import grpc_service_pb2 as pb
 from tests.integration.inference.open_protocol.asking import Asker, asking, refused
 from tests.integration.inference.platform import Platform
+from tests.support.wait import eventually
 
 
 def index(asker: Asker, ready: bool = False) -> dict[tuple[str, str], str]:
@@ -50,6 +53,24 @@ def test_what_answers_for_an_alias_stays(helper: Platform) -> None:
         assert code is grpc.StatusCode.FAILED_PRECONDITION, words
     assert refused(lambda: unload(asker, 2))[0] is grpc.StatusCode.NOT_FOUND
     assert index(asker) == {("helper", "1"): "READY"}
+
+
+def test_a_pinned_version_stays_pinned_when_it_is_loaded_again(helper: Platform) -> None:
+    asker = Asker(helper.channel)
+    model = common_pb2.ModelRef(name="helper", version=2)
+    helper.serving.LoadModel(serving_pb2.LoadModelRequest(model=model, pinned=True), timeout=20)
+    load(asker, "2")
+    assert helper.deployment("helper", 2).pinned
+
+
+def test_a_version_with_a_share_of_the_traffic_stays(helper: Platform) -> None:
+    asker = Asker(helper.channel)
+    load(asker, "2")
+    half = serving_pb2.TrafficShare(version=2, share=0.5)
+    helper.serving.SetTraffic(serving_pb2.SetTrafficRequest(model="helper", shares=[half]), timeout=10)
+    eventually(lambda: helper.deployment("helper", 2).share == 0.5)
+    assert refused(lambda: unload(asker))[0] is grpc.StatusCode.FAILED_PRECONDITION
+    assert index(asker)[("helper", "2")] == "READY"
 
 
 def test_the_base_model_has_the_version_0(helper: Platform) -> None:
