@@ -71,6 +71,15 @@ def test_calls_at_once_are_limited_and_a_refused_one_takes_nothing() -> None:
     quota.enter()
 
 
+def test_more_requests_of_a_call_count_for_the_rate_but_take_no_place() -> None:
+    quota = Quota("acme", Allowance(concurrent=1, requests_per_second=1, burst=3), Clock())
+    quota.enter()
+    quota.again()
+    quota.again()
+    with pytest.raises(ResourceExhausted, match="1 requests a second"):
+        quota.again()
+
+
 def test_new_limits_keep_the_count_of_calls_that_run() -> None:
     quota = Quota("acme", Allowance(concurrent=2), Clock())
     quota.enter()
