@@ -21,7 +21,12 @@ class ComputeThread:
         """`threads` is how many processors a computation uses; 0 leaves it to torch."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="compute")
         self._lock, self._waiting = Lock(), 0
-        self.run(lambda: torch.set_num_threads(threads or torch.get_num_threads()))
+        self.run(lambda: _use_threads(threads or torch.get_num_threads()))
+
+    @property
+    def threads(self) -> int:
+        """How many processors a computation uses."""
+        return self.run(torch.get_num_threads)
 
     @property
     def wanted(self) -> bool:
@@ -41,3 +46,12 @@ class ComputeThread:
         with self._lock:
             self._waiting -= 1
         return function()
+
+
+def _use_threads(threads: int) -> None:
+    """For the calling thread, for good: at its first use of OpenMP a thread takes the number that any thread set last.
+
+    Loading sets it to 1 in a thread of its own, and the compute thread would be left with one processor.
+    """
+    torch.set_num_threads(threads)
+    assert torch.get_num_threads() == threads

@@ -215,6 +215,7 @@ void reserve(const Model& model, const Batch& batch, const Plan& plan, Adapted& 
 }
 
 struct Context {
+    Processors processors;  // as the thread that loads sees them: it stays on none
     Model model;
     Scratch scratch;
     Adapted adapted;
@@ -248,6 +249,7 @@ int flywheel_step(void* opened, const flywheel::Batch* batch) {
 #pragma omp parallel num_threads(batch->threads)
         {
             const Team team{omp_get_thread_num(), omp_get_num_threads(), &barrier};
+            context.processors.keep(team.id, team.size);
             Pass(context.model, *batch, plan, team, context.scratch, context.adapted).run();
         }
     } catch (const std::bad_alloc&) {
