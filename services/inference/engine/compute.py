@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import torch
 
+from services.inference.engine.native import library
+
 Result = TypeVar("Result")
 
 
@@ -55,3 +57,5 @@ def _use_threads(threads: int) -> None:
     """
     torch.set_num_threads(threads)
     assert torch.get_num_threads() == threads
+    if library.why_not() is None:
+        library.library().flywheel_keep(threads)

@@ -116,6 +116,8 @@ def library() -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(path))
     loaded.flywheel_open.argtypes = [POINTER(Model)]
     loaded.flywheel_open.restype = c_void_p
+    loaded.flywheel_keep.argtypes = [ctypes.c_int]
+    loaded.flywheel_keep.restype = None
     loaded.flywheel_close.argtypes = [c_void_p]
     loaded.flywheel_close.restype = None
     loaded.flywheel_step.argtypes = [c_void_p, POINTER(Batch)]

@@ -215,7 +215,6 @@ void reserve(const Model& model, const Batch& batch, const Plan& plan, Adapted& 
 }
 
 struct Context {
-    Processors processors;  // as the thread that loads sees them: it stays on none
     Model model;
     Scratch scratch;
     Adapted adapted;
@@ -235,6 +234,13 @@ void* flywheel_open(const flywheel::Model* model) {
 
 void flywheel_close(void* context) { delete static_cast<flywheel::Context*>(context); }
 
+// Keeps each member of the calling thread's team on a processor of its own, where there is one for each.
+void flywheel_keep(int threads) {
+    const flywheel::Processors processors;
+#pragma omp parallel num_threads(threads)
+    processors.keep(omp_get_thread_num(), omp_get_num_threads());
+}
+
 // 0, or 1 when there is no memory. One call at a time for a context.
 int flywheel_step(void* opened, const flywheel::Batch* batch) {
     using namespace flywheel;
@@ -249,7 +255,6 @@ int flywheel_step(void* opened, const flywheel::Batch* batch) {
 #pragma omp parallel num_threads(batch->threads)
         {
             const Team team{omp_get_thread_num(), omp_get_num_threads(), &barrier};
-            context.processors.keep(team.id, team.size);
             Pass(context.model, *batch, plan, team, context.scratch, context.adapted).run();
         }
     } catch (const std::bad_alloc&) {
