@@ -45,9 +45,10 @@ def statistics(answered: Mapping[Key, Answered]) -> pb.ModelStatisticsResponse:
 
 
 def _version(key: Key, answered: Answered) -> pb.ModelStatistics:
-    def duration(seconds: float) -> pb.StatisticDuration:
-        return pb.StatisticDuration(count=answered.requests, ns=int(seconds * 1e9))
+    def duration(nanoseconds: int) -> pb.StatisticDuration:
+        return pb.StatisticDuration(count=answered.requests, ns=nanoseconds)
 
+    queue, compute = int(answered.queue_seconds * 1e9), int(answered.compute_seconds * 1e9)
     return pb.ModelStatistics(
         name=key.model,
         version=str(key.version),
@@ -55,8 +56,6 @@ def _version(key: Key, answered: Answered) -> pb.ModelStatistics:
         inference_count=answered.requests,
         execution_count=answered.requests,
         inference_stats=pb.InferStatistics(
-            success=duration(answered.queue_seconds + answered.compute_seconds),
-            queue=duration(answered.queue_seconds),
-            compute_infer=duration(answered.compute_seconds),
+            success=duration(queue + compute), queue=duration(queue), compute_infer=duration(compute)
         ),
     )
