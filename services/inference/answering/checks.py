@@ -1,14 +1,14 @@
-"""What a client may send to the methods that answer at once, checked."""
+"""What a client may send, checked: texts, counts, and the requests of the methods that answer at once."""
 
 from collections.abc import Sequence
 
-from services.inference.answering.requests import MAX_TEXT_BYTES
 from services.inference.kinds.capabilities import DEFAULT_NEW_TOKENS, Question, Rewriting
 from services.inference.kinds.relation_extraction import MarkedText
 from shared.errors import InvalidArgument
 from shared.modeling.kinds.relation_extraction import Span
 
 MAX_TEXTS = 256
+MAX_TEXT_BYTES = 65_536
 MAX_QUESTIONS = 64
 MAX_CANDIDATES = 256
 MAX_SCORED = 1024

@@ -8,10 +8,10 @@ from typing import Any
 from services.inference.answering.answers import AnswerLog, Times
 from services.inference.answering.asking import Ask, Asking
 from services.inference.answering.asking import OnGone as OnGone
-from services.inference.answering.checks import check_classified
+from services.inference.answering.checks import MAX_TEXTS, check_classified, check_list
 from services.inference.answering.holding import Models
 from services.inference.answering.metering import metered
-from services.inference.answering.requests import ModelRef, check_texts
+from services.inference.answering.requests import ModelRef
 from services.inference.engine.attribution import Piece
 from services.inference.engine.batcher import Ticket
 from services.inference.kinds.classification import Classifier
@@ -85,7 +85,7 @@ class Classifying:
     def tokenize(self, model: ModelRef, texts: Sequence[str], deadline: float) -> list[tuple[list[int], list[str]]]:
         """Ids and pieces of each text, as the model's tokenizer cuts it, uncut in length."""
         with metered("Tokenize") as meter:
-            check_texts(texts)
+            check_list("texts", texts, MAX_TEXTS)
             with self._models.hold_any(model, deadline) as (served, _):
                 meter.model = model.name
                 tokenizer = served.tokenizer

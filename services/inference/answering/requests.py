@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.inference.answering.checks import MAX_BEAMS, check_count
 from services.inference.engine.interface import Constraint, Sampling, Stopping
 from services.inference.models.lineage import CHAMPION
 from shared.errors import InvalidArgument
 from shared.modeling.kinds.turns import Message
 
-MAX_TEXTS = 256
-MAX_TEXT_BYTES = 65_536
 MAX_PROMPT_BYTES = 1 << 20
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 256
@@ -19,7 +18,6 @@ MAX_STOP_TOKENS = 256
 MAX_BIASES = 1024
 MAX_BIAS = 100
 MAX_ANSWERS = 16
-MAX_BEAMS = 16
 MAX_ALTERNATIVES = 20
 MAX_PRIORITY = 100
 MAX_SCHEMA_BYTES = 65_536
@@ -63,37 +61,16 @@ class GenerateRequest:
     echo: bool = False
 
 
-def check_texts(texts: Sequence[str]) -> None:
-    _check_range("texts", len(texts), 1, MAX_TEXTS)
-    for position, text in enumerate(texts):
-        if not text.strip():
-            raise InvalidArgument(f"texts[{position}] is empty", field=f"texts[{position}]")
-        size = len(text.encode())
-        if size > MAX_TEXT_BYTES:
-            raise InvalidArgument(
-                f"texts[{position}] has {size} bytes, the limit is {MAX_TEXT_BYTES}",
-                field=f"texts[{position}]",
-                limit=MAX_TEXT_BYTES,
-            )
-
-
-def check_classify(texts: Sequence[str], top_k: int, request_id: str) -> None:
-    check_texts(texts)
-    check_request_id(request_id)
-    if top_k < 0:
-        raise InvalidArgument(f"top_k is {top_k}; it must be 0 (all) or more", field="top_k")
-
-
 def check_generate(request: GenerateRequest) -> None:
     check_request_id(request.request_id)
     _check_prompt(request.prompt)
     _check_sampling(request.sampling)
     _check_bias(request.sampling.logit_bias)
     _check_stopping(request.stopping)
-    _check_range("logprobs", request.logprobs or 0, 0, MAX_ALTERNATIVES)
-    _check_range("n", request.n, 1, MAX_ANSWERS)
-    _check_range("priority", request.priority, -MAX_PRIORITY, MAX_PRIORITY)
-    _check_range("cache_salt length", len(request.cache_salt), 0, MAX_SALT)
+    check_count("logprobs", request.logprobs or 0, 0, MAX_ALTERNATIVES)
+    check_count("n", request.n, 1, MAX_ANSWERS)
+    check_count("priority", request.priority, -MAX_PRIORITY, MAX_PRIORITY)
+    check_count("cache_salt length", len(request.cache_salt), 0, MAX_SALT)
     _check_beams(request)
     if request.constraint is not None:
         _check_constraint(request.constraint)
@@ -120,24 +97,24 @@ def _check_prompt(prompt: Prompt) -> None:
 
 
 def _check_sampling(sampling: Sampling) -> None:
-    _check_range("sampling.temperature", sampling.temperature, 0, 100)
-    _check_range("sampling.top_p", sampling.top_p, 1e-6, 1)
-    _check_range("sampling.min_p", sampling.min_p, 0, 1)
-    _check_range("sampling.top_k", sampling.top_k, 0, 1 << 30)
-    _check_range("sampling.repetition_penalty", sampling.repetition_penalty, 0.01, 100)
-    _check_range("sampling.presence_penalty", sampling.presence_penalty, -2, 2)
-    _check_range("sampling.frequency_penalty", sampling.frequency_penalty, -2, 2)
-    _check_range("sampling.num_beams", sampling.num_beams, 1, MAX_BEAMS)
-    _check_range("sampling.length_penalty", sampling.length_penalty, -10, 10)
+    check_count("sampling.temperature", sampling.temperature, 0, 100)
+    check_count("sampling.top_p", sampling.top_p, 1e-6, 1)
+    check_count("sampling.min_p", sampling.min_p, 0, 1)
+    check_count("sampling.top_k", sampling.top_k, 0, 1 << 30)
+    check_count("sampling.repetition_penalty", sampling.repetition_penalty, 0.01, 100)
+    check_count("sampling.presence_penalty", sampling.presence_penalty, -2, 2)
+    check_count("sampling.frequency_penalty", sampling.frequency_penalty, -2, 2)
+    check_count("sampling.num_beams", sampling.num_beams, 1, MAX_BEAMS)
+    check_count("sampling.length_penalty", sampling.length_penalty, -10, 10)
 
 
 def _check_bias(bias: Mapping[int, float]) -> None:
     """The end of the vocabulary is the engine's to check."""
-    _check_range("sampling.logit_bias size", len(bias), 0, MAX_BIASES)
+    check_count("sampling.logit_bias size", len(bias), 0, MAX_BIASES)
     for token, value in bias.items():
         if token < 0:
             raise _unknown_token("sampling.logit_bias", token)
-        _check_range(f"sampling.logit_bias[{token}]", value, -MAX_BIAS, MAX_BIAS)
+        check_count(f"sampling.logit_bias[{token}]", value, -MAX_BIAS, MAX_BIAS)
 
 
 def _check_beams(request: GenerateRequest) -> None:
@@ -169,9 +146,9 @@ def _check_constraint(constraint: Constraint) -> None:
             if (size := len(text.encode())) > most:
                 raise InvalidArgument(f"{field} has {size} bytes, the limit is {most}", field=field, limit=most)
             return
-    _check_range("constraint.choices", len(constraint.choices), 1, MAX_CHOICES)
+    check_count("constraint.choices", len(constraint.choices), 1, MAX_CHOICES)
     for position, choice in enumerate(constraint.choices):
-        _check_range(f"constraint.choices[{position}] length", len(choice), 1, MAX_CHOICE_CHARACTERS)
+        check_count(f"constraint.choices[{position}] length", len(choice), 1, MAX_CHOICE_CHARACTERS)
 
 
 def _check_free_end(stopping: Stopping) -> None:
@@ -188,20 +165,15 @@ def _check_free_end(stopping: Stopping) -> None:
 
 def _check_stopping(stopping: Stopping) -> None:
     most = stopping.max_tokens or 0
-    _check_range("stopping.max_tokens", most, 1, 1 << 30)
-    _check_range("stopping.min_tokens", stopping.min_tokens, 0, most)
-    _check_range("stopping.stop", len(stopping.stop), 0, MAX_STOPS)
+    check_count("stopping.max_tokens", most, 1, 1 << 30)
+    check_count("stopping.min_tokens", stopping.min_tokens, 0, most)
+    check_count("stopping.stop", len(stopping.stop), 0, MAX_STOPS)
     for position, stop in enumerate(stopping.stop):
-        _check_range(f"stopping.stop[{position}] length", len(stop), 1, MAX_STOP_CHARACTERS)
-    _check_range("stopping.stop_token_ids", len(stopping.stop_token_ids), 0, MAX_STOP_TOKENS)
+        check_count(f"stopping.stop[{position}] length", len(stop), 1, MAX_STOP_CHARACTERS)
+    check_count("stopping.stop_token_ids", len(stopping.stop_token_ids), 0, MAX_STOP_TOKENS)
     if stopping.stop_token_ids and min(stopping.stop_token_ids) < 0:
         raise _unknown_token("stopping.stop_token_ids", min(stopping.stop_token_ids))
 
 
 def _unknown_token(field: str, token: int) -> InvalidArgument:
     return InvalidArgument(f"{field} has token id {token}; ids are 0 or more", field=field)
-
-
-def _check_range(field: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # also refuses NaN
-        raise InvalidArgument(f"{field} is {value:g}; it must be from {low:g} to {high:g}", field=field)
