@@ -38,12 +38,6 @@ def struct(values: Mapping[str, Any]) -> Struct:
     return made
 
 
-def duration(seconds: float) -> Duration:
-    made = Duration()
-    made.FromNanoseconds(int(seconds * 1e9))
-    return made
-
-
 def moment(stamp: Timestamp) -> datetime | None:
     return stamp.ToDatetime(UTC) if stamp.seconds or stamp.nanos else None
 

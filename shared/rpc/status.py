@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from shared import errors
+from shared.rpc.times import duration
 
 DOMAIN = "flywheel"
 MESSAGE_BYTES = 1024
@@ -49,9 +49,7 @@ def to_status(error: errors.FlywheelError) -> status_pb2.Status:
         violation = error_details_pb2.BadRequest.FieldViolation(field=metadata["field"], description=message)
         details.append(_pack(error_details_pb2.BadRequest(field_violations=[violation])))
     if isinstance(error, errors.RetryableError):
-        delay = Duration()
-        delay.FromNanoseconds(int(error.retry_seconds * 1e9))
-        details.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
+        details.append(_pack(error_details_pb2.RetryInfo(retry_delay=duration(error.retry_seconds))))
     return status_pb2.Status(code=CODES[type(error)].value[0], message=message, details=details)
 
 

@@ -1,11 +1,10 @@
 """What many messages have in common: references, lineage, times."""
 
-from google.protobuf.duration_pb2 import Duration
-
 from services.inference.answering.answers import Times
 from services.inference.answering.requests import ModelRef
 from services.inference.models.lineage import CHAMPION, Lineage
 from shared.contracts.generated.flywheel.common.v1 import common_pb2
+from shared.rpc.times import duration
 
 
 def model_ref(message: common_pb2.ModelRef) -> ModelRef:
@@ -32,9 +31,3 @@ def timings(times: Times) -> common_pb2.Timings:
         total=duration(times.total),
         first_token=None if times.first_token is None else duration(times.first_token),
     )
-
-
-def duration(seconds: float) -> Duration:
-    message = Duration()
-    message.FromNanoseconds(int(seconds * 1e9))
-    return message

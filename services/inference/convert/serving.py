@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
-from services.inference.convert.common import duration, lineage
+from services.inference.convert.common import lineage
 from services.inference.deployments.deployment import DeploymentView
 from services.inference.engine.interface import Load
 from services.inference.models.lineage import Key
 from services.inference.models.traffic import Share, Traffic
 from services.inference.operating import ServerLoad
 from shared.contracts.generated.flywheel.inference.v1 import serving_pb2
+from shared.rpc.times import duration
 
 
 def deployment(seen: DeploymentView, server: str) -> serving_pb2.Deployment:

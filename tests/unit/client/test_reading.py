@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.client import answers, data, operations
-from shared.client.reading import duration, read, struct
+from shared.client.reading import read, struct
 from shared.contracts.generated.flywheel.control.v1 import control_pb2 as control
 from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as inference
 from shared.contracts.generated.flywheel.inference.v1 import serving_pb2 as serving
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as ingestion
+from shared.rpc.times import duration
 
 PAIRS = [
     (answers.ClassifyAnswer, inference.ClassifyResponse()),
