@@ -27,10 +27,10 @@ def order(engine: TorchEngine, *asked: dict[str, Any]) -> list[int]:
     eventually(lambda: engine.load().running == 1)
     with engine._changed:
         streams = [ask(engine, f"r{n}", **fields) for n, fields in enumerate(asked)]
+        arrived = [one.arrived for one in engine._scheduler.waiting]
         engine.cancel("busy")
-    admitted = [end_of(list(stream)).timings for stream in streams]
-    started = [one.total_seconds for one in admitted]
-    return sorted(range(len(asked)), key=lambda index: started[index])
+    waited = [end_of(list(stream)).timings.queue_seconds for stream in streams]
+    return sorted(range(len(asked)), key=lambda index: arrived[index] + waited[index])
 
 
 def test_priority_goes_first_then_the_earliest_deadline_then_arrival(engine_of: Make) -> None:
