@@ -8,7 +8,7 @@ from typing import Any
 from services.evaluation.bootstrap import RESAMPLES, paired_bootstrap, seed_from
 from services.evaluation.gate import Compared
 from services.evaluation.statistics import Measure
-from shared.pipelines.metrics import METRICS, PRIMARY
+from shared.pipelines.kinds import METRICS, PRIMARY
 from shared.pipelines.schema import Comparison
 
 

@@ -15,6 +15,7 @@ from services.evaluation.kinds.base import JudgedKind, Outputs
 from services.evaluation.outputs import outputs_of
 from services.evaluation.statistics import Measure
 from services.evaluation.subjects import Subject, Subjects
+from shared.pipelines.kinds import NEW_BASE
 from shared.storage.artifacts import Artifacts
 
 Measures = dict[str, Measure]
@@ -36,7 +37,7 @@ class Judgement:
 def judge_case(case: Case, artifacts: Artifacts, subjects: Subjects, holding: Holding) -> Judgement:
     """Raises LeaseLost or Unavailable as `holding` does, and whatever loading a model may raise."""
     started = time.monotonic()
-    kind = find_kind(case.spec.kind)
+    kind = find_kind(case.spec.kind, case.spec.options)
     rows = select_rows(artifacts, case.candidate_manifest, case.champion_manifest, case.spec.gate.test_rows)
     lineup = _lineup(case, kind, subjects)
     outputs = _all_outputs(artifacts, kind, lineup, rows, holding)
@@ -63,9 +64,8 @@ def judge_case(case: Case, artifacts: Artifacts, subjects: Subjects, holding: Ho
 def _lineup(case: Case, kind: JudgedKind, subjects: Subjects) -> dict[str, Subject]:
     """Who is judged, by role; the candidate comes last, so that a stop loses least of what is kept."""
     lineup = {}
-    if kind.judges_base:
-        max_length = case.spec.method.max_length
-        lineup["base"] = subjects.base(case.candidate, max_length, kind.half_precision)
+    if kind.judges_base and case.spec.base != NEW_BASE:
+        lineup["base"] = subjects.base(case.candidate, case.spec, kind.half_precision)
     if case.champion is not None:
         lineup["champion"] = subjects.version(case.champion, kind.half_precision)
     lineup["candidate"] = subjects.version(case.candidate, kind.half_precision)

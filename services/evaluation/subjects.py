@@ -8,6 +8,7 @@ from shared.modeling.bases import BaseModel, open_base
 from shared.modeling.devices import choose_device, fast_at_bfloat16
 from shared.modeling.loading import LoadedModel, load_base, load_model
 from shared.modeling.methods import find_method
+from shared.pipelines.schema import PipelineSpec
 from shared.storage.artifacts import Artifacts
 from shared.storage.tables import ModelVersion
 
@@ -40,13 +41,15 @@ class Subjects:
 
         return Subject((row.weights_digest, row.adapter_digest, dtype), load)
 
-    def base(self, row: ModelVersion, max_length: int, half_precision: bool) -> Subject:
+    def base(self, row: ModelVersion, spec: PipelineSpec, half_precision: bool) -> Subject:
         """The base model that a version was made from. Raises NotFound or Unavailable."""
-        dtype = self._dtype(half_precision)
+        dtype, max_length = self._dtype(half_precision), spec.method.max_length
         base = self._base(row.base)
 
         def load() -> LoadedModel:
-            return load_base(base, row.kind, max_length=max_length, device=self.device, dtype=dtype)
+            return load_base(
+                base, row.kind, max_length=max_length, device=self.device, dtype=dtype, options=spec.options
+            )
 
         return Subject((base.digest, "", dtype, str(max_length)), load)
 

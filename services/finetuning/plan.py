@@ -57,6 +57,7 @@ def training_spec(
         keep_checkpoints=KEEP_CHECKPOINTS,
         device=DEVICES[job.device],
         budget_seconds=pipeline.budget.seconds,
+        options=pipeline.options,
     )
 
 

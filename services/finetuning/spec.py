@@ -1,7 +1,7 @@
 """What the supervisor tells the training process, and the words and exit codes they share. Torch-free."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -9,7 +9,9 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from shared.pipelines.kinds import KINDS
 from shared.pipelines.methods import MethodConfig
+from shared.pipelines.options import Options
 
 EXIT_FINISHED = 0
 EXIT_FAILED = 1
@@ -89,6 +91,7 @@ class TrainingSpec:
     keep_checkpoints: Annotated[int, Field(ge=1)] = 2
     device: Name = "cpu"
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
+    options: Options = field(default_factory=Options)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -113,5 +116,6 @@ class TrainingSpec:
             "labels": self.labels,
             "dataset": self.dataset.digest,
             "seed": self.seed,
+            "options": self.options.chosen(self.kind) if self.kind in KINDS else {},
         }
         return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -14,7 +14,23 @@ from shared.rows.splits import SPLITS
 from shared.storage.repositories.digests import digest_of
 
 READ_ROWS = 4096
-TYPES = {"messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))}
+TEXTS = pa.list_(pa.string())
+TYPES = {
+    "messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+    "answers": pa.list_(pa.struct([("text", pa.string()), ("start", pa.int64())])),
+    "labels": TEXTS,
+    "tokens": TEXTS,
+    "tags": TEXTS,
+    "candidates": TEXTS,
+    "positives": TEXTS,
+    "negatives": TEXTS,
+    "answer": pa.int64(),
+    "head_start": pa.int64(),
+    "head_end": pa.int64(),
+    "tail_start": pa.int64(),
+    "tail_end": pa.int64(),
+}
+"""Arrow types of columns; the others are text."""
 
 Known = Callable[[Sequence[bytes]], set[bytes]]
 """Which of some digests the pipeline has already."""
@@ -95,10 +111,10 @@ class Draft:
         shape = part_schema(self._schema)
         arrays = [pa.array(values, field.type) for values, field in zip(columns, shape, strict=True)]
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=shape))
-        label, lengths = self._schema.label, self._schema.lengths
+        labels, lengths = self._schema.labels, self._schema.lengths
         for row in rows:
             self.splits[row.split] += 1
-            count_row(self.statistics, row.split, label(row.fields), lengths(row.fields))
+            count_row(self.statistics, row.split, labels(row.fields), lengths(row.fields))
 
 
 def part_schema(schema: Schema) -> pa.Schema:
@@ -112,6 +128,6 @@ def read_drafted(source: IO[bytes] | Path, schema: Schema) -> Iterator[list[Draf
     with pq.ParquetFile(source) as file:
         for batch in file.iter_batches(READ_ROWS):
             yield [
-                DraftRow(row["row_id"], row["split"], {name: row[name] for name in schema.columns})
+                DraftRow(row["row_id"], row["split"], {name: row.get(name) for name in schema.columns})
                 for row in batch.to_pylist()
             ]

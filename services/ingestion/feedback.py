@@ -102,9 +102,10 @@ def _check_row(row: Mapping[str, Any], spec: PipelineSpec, opinion: Opinion, max
         check_size(len(json.dumps(row)), max_row_bytes)
         SCHEMAS[spec.kind].parse(row, _with_own_names(spec))
     except RowError as error:
-        if error.field not in ("label", "response") and not opinion.consent and not opinion.input:
+        corrected = error.field.partition("[")[0] in SCHEMAS[spec.kind].outputs
+        if not corrected and not opinion.consent and not opinion.input:
             return
-        field = "correction" if error.field in ("label", "response") else f"input.{error.field}".rstrip(".")
+        field = "correction" if corrected else f"input.{error.field}".rstrip(".")
         raise InvalidArgument(f"{field}: {error.message}", field=field) from None
 
 

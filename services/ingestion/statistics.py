@@ -21,10 +21,10 @@ GROWTH = 1.05
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
-def count_row(statistics: Statistics, split: str, label: str | None, lengths: Mapping[str, int]) -> None:
+def count_row(statistics: Statistics, split: str, labels: Sequence[str], lengths: Mapping[str, int]) -> None:
     """Adds one row."""
     of_split = statistics.setdefault(split, {"labels": {}, "lengths": {}})
-    if label is not None:
+    for label in labels:
         _add_label(of_split["labels"], label, 1)
     for measure, length in lengths.items():
         found = of_split["lengths"].setdefault(measure, {"buckets": {}, "sum": 0, "max": 0})

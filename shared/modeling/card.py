@@ -1,9 +1,9 @@
 """`flywheel.json`: what a model folder is, who made it and from what. Torch-free."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from shared.errors import DataCorrupted
 
@@ -34,6 +34,8 @@ class ModelCard:
     prompt: str = ""
     """What a text is put into before the model reads it, with {text} and, where it translates, {source} and {target};
     empty when the model reads the text as it stands."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The task kind's options that the model was trained with."""
 
     def write(self, folder: Path) -> None:
         (folder / FILE_NAME).write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -43,7 +45,7 @@ class ModelCard:
         """Raises DataCorrupted when the folder has no card or one that can't be read."""
         try:
             document = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-            known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
+            known = {one.name: document[one.name] for one in fields(cls) if one.name in document}
             card = cls(**{**known, "labels": tuple(known["labels"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataCorrupted(f"no readable {FILE_NAME} in model folder {folder.name}: {error!r}") from None

@@ -15,8 +15,9 @@ from shared.modeling.digests import adapter_digest, base_digest, weights_digest
 from shared.modeling.kinds import find_served_kind
 from shared.modeling.methods import find_method
 from shared.modeling.methods.lora import attach
+from shared.pipelines.kinds import KINDS
+from shared.pipelines.options import Options
 
-HEADLESS = ("chat", "embedding")  # kinds that an untouched base model answers
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -37,7 +38,7 @@ def load_model(
     Raises DataCorrupted when weights, adapter or base do not have the digests on the card.
     """
     card = ModelCard.read(folder)
-    kind = find_served_kind(card.kind)
+    kind = find_served_kind(card.kind, Options(**card.options))
     if find_method(card.method).adapter:
         model = attach(kind.load(_checked_base(folder, card, base), card.labels), folder, merge)
     else:
@@ -47,10 +48,16 @@ def load_model(
 
 
 def load_base(
-    base: BaseModel, kind: str, *, max_length: int = 1024, device: str = "cpu", dtype: str = "float32"
+    base: BaseModel,
+    kind: str,
+    *,
+    max_length: int = 1024,
+    device: str = "cpu",
+    dtype: str = "float32",
+    options: Options | None = None,
 ) -> LoadedModel:
     """Load a base model as it is, for a kind that needs no new head; its card's method and run are empty."""
-    if kind not in HEADLESS:
+    if kind not in KINDS or not KINDS[kind].base_answers:
         raise FailedPrecondition(f"base model {base.name} has no head for kind {kind!r} before it is trained")
     card = ModelCard(
         kind=kind,
@@ -64,8 +71,9 @@ def load_base(
         run="",
         dataset_digest="",
         precision="",
+        options=options.chosen(kind) if options else {},
     )
-    model = find_served_kind(kind).load(base.path, ())
+    model = find_served_kind(kind, options).load(base.path, ())
     return LoadedModel(_ready(model, device, dtype), load_tokenizer(base.path), card)
 
 

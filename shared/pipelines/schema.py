@@ -5,12 +5,13 @@ a later change of a default changes no running pipeline.
 """
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from shared.pipelines.kinds import KINDS, METRICS, NEW_BASE, PRIMARY, KindName
 from shared.pipelines.methods import MethodConfig, complete_method
-from shared.pipelines.metrics import METRICS, PRIMARY
+from shared.pipelines.options import Options, check_options
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -83,9 +84,15 @@ class PipelineSpec(Part):
     """The declared loop of one model."""
 
     name: str = Field(description="Name of the pipeline, its model and its dataset: a-z, 0-9 and -.")
-    kind: Literal["classification", "chat"] = Field(description="What the model does: classification or chat.")
-    labels: list[str] | None = Field(None, description="Labels of a classification; learnt from the data when absent.")
-    base: str = Field(description="Base model: a folder, an installed package, a hub id, or model:NAME@champion.")
+    kind: KindName = Field(description=f"What the model does: {', '.join(KINDS)}.")
+    options: Options = Field(default_factory=Options, description="Settings of the task kind.")
+    labels: list[str] | None = Field(
+        None, description="Labels (for token_classification: entity labels); learnt from the data when absent."
+    )
+    base: str = Field(
+        description="Base model: a folder, an installed package, a hub id, model:NAME@champion, or, for "
+        "pretraining, new: made from scratch."
+    )
     method: MethodConfig = Field(
         default_factory=dict, validate_default=True, description="How the weights are adapted."
     )
@@ -118,6 +125,8 @@ class PipelineSpec(Part):
         if kind not in METRICS:
             return given
         filled = dict(given)
+        if isinstance(given.get("options"), dict):
+            check_options(kind, given["options"])
         method = given.get("method") or {}
         if isinstance(method, dict):
             filled["method"] = complete_method(kind, method)
@@ -128,12 +137,14 @@ class PipelineSpec(Part):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        if self.labels is not None and self.kind != "classification":
-            raise ValueError(f"labels: only a classification has labels, not kind {self.kind}")
-        known, gate = METRICS[self.kind], self.gate
-        if gate.base is not None and self.kind == "classification":
+        facts, known, gate = KINDS[self.kind], METRICS[self.kind], self.gate
+        if self.labels is not None and not facts.labelled:
+            raise ValueError(f"labels: kind {self.kind} has no labels")
+        if self.base == NEW_BASE and self.kind != "pretraining":
+            raise ValueError(f"base: only pretraining makes a new model, not kind {self.kind}")
+        if gate.base is not None and not (facts.base_answers and self.base != NEW_BASE):
             raise ValueError(
-                "gate.base: an untouched base model has no labels to answer with; compare with the champion"
+                "gate.base: the untouched base model has no head to answer with; compare with the champion"
             )
         named = [("floors", name) for name in gate.floors] + [("ceilings", name) for name in gate.ceilings]
         named += [("champion", gate.champion.metric)] if gate.champion else []

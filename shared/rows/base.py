@@ -1,7 +1,7 @@
 """What every task kind's schema does: product fields in, a checked row with its identity out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, ClassVar, NamedTuple
@@ -54,6 +54,8 @@ class Schema(ABC):
     kind: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
     """Of a stored row, besides row_id and split."""
+    outputs: ClassVar[frozenset[str]]
+    """Of our fields, those that a correction gives."""
 
     @abstractmethod
     def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
@@ -63,9 +65,9 @@ class Schema(ABC):
     def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:
         """The row, in our field names, that has a request's input and the corrected output."""
 
-    @abstractmethod
-    def label(self, fields: Mapping[str, Any]) -> str | None:
-        """The stored row's label; None for a kind without labels."""
+    def labels(self, fields: Mapping[str, Any]) -> Sequence[str]:
+        """The stored row's labels, for the statistics; none for a kind without labels."""
+        return ()
 
     @abstractmethod
     def lengths(self, fields: Mapping[str, Any]) -> dict[str, int]:

@@ -16,6 +16,7 @@ class ChatSchema(Schema):
 
     kind = "chat"
     columns = ("messages",)
+    outputs = frozenset({"response"})
 
     def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         messages = _messages(fields, spec.data.fields)
@@ -28,9 +29,6 @@ class ChatSchema(Schema):
         if isinstance(messages, list):
             return {"messages": [*messages, {"role": "assistant", "content": correction}]}
         return {"prompt": given.get("prompt", given.get("text")), "response": correction}
-
-    def label(self, fields: Mapping[str, Any]) -> str | None:
-        return None
 
     def lengths(self, fields: Mapping[str, Any]) -> dict[str, int]:
         messages = fields["messages"]

@@ -1,6 +1,6 @@
 """Rows of text classification: text, label."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ class ClassificationSchema(Schema):
 
     kind = "classification"
     columns = ("text", "label")
+    outputs = frozenset({"label"})
 
     def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
@@ -27,8 +28,8 @@ class ClassificationSchema(Schema):
     def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:
         return {"text": given.get("text"), "label": correction}
 
-    def label(self, fields: Mapping[str, Any]) -> str | None:
-        return str(fields["label"])
+    def labels(self, fields: Mapping[str, Any]) -> Sequence[str]:
+        return (str(fields["label"]),)
 
     def lengths(self, fields: Mapping[str, Any]) -> dict[str, int]:
         return {"characters": len(fields["text"])}

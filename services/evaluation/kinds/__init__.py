@@ -4,12 +4,13 @@ from services.evaluation.kinds.base import JudgedKind
 from services.evaluation.kinds.chat import JudgedChat
 from services.evaluation.kinds.classification import JudgedClassification
 from shared.errors import Unsupported
+from shared.pipelines.options import Options
 
-KINDS: dict[str, JudgedKind] = {kind.name: kind for kind in (JudgedClassification(), JudgedChat())}
+KINDS: dict[str, type[JudgedKind]] = {kind.name: kind for kind in (JudgedClassification, JudgedChat)}
 
 
-def find_kind(name: str) -> JudgedKind:
+def find_kind(name: str, options: Options | None = None) -> JudgedKind:
     """Raises Unsupported."""
     if name not in KINDS:
         raise Unsupported(f"kind {name!r} can't be judged; known: {', '.join(KINDS)}", kind=name)
-    return KINDS[name]
+    return KINDS[name](options)

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 from services.evaluation.frozen import Row
 from services.evaluation.statistics import Measure
 from shared.modeling.loading import LoadedModel
+from shared.pipelines.kinds import KINDS
+from shared.pipelines.options import Options
 
 Outputs = dict[str, list[Any]]
 """What a model gave for the test rows, as JSON: columns, in the order of the rows."""
@@ -18,12 +20,21 @@ class JudgedKind(ABC):
     """One task kind: rows to a model's outputs, and outputs to measures."""
 
     name: ClassVar[str]
-    outputs_format: ClassVar[str]
-    """Changes whenever kept outputs would not be comparable with new ones."""
     half_precision: ClassVar[bool]
     """Whether models are loaded in bfloat16 where the device is fast at it."""
-    judges_base: ClassVar[bool]
-    """Whether the untouched base model can answer too."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+
+    @property
+    @abstractmethod
+    def outputs_format(self) -> str:
+        """Changes whenever kept outputs would not be comparable with new ones; names the options that decide them."""
+
+    @property
+    def judges_base(self) -> bool:
+        """Whether the untouched base model can answer too."""
+        return KINDS[self.name].base_answers
 
     @abstractmethod
     def work(self, rows: Sequence[Row]) -> int:

@@ -19,8 +19,6 @@ from shared.modeling.kinds.chat import Chat
 from shared.modeling.loading import LoadedModel
 from shared.modeling.predict import generate
 
-ANSWERED_ROWS = 24
-NEW_TOKENS = 48
 LOSS_ROWS_AT_ONCE = 8
 ANSWERS_AT_ONCE = 16
 SAMPLES = 5
@@ -30,20 +28,23 @@ class JudgedChat(JudgedKind):
     """Outputs: `loss` (nats summed over the assistant's tokens), `tokens`, and `answers` of the first rows."""
 
     name = "chat"
-    outputs_format = f"chat/1 answers={ANSWERED_ROWS} new_tokens={NEW_TOKENS}"
     half_precision = True
-    judges_base = True
+
+    @property
+    def outputs_format(self) -> str:
+        return f"{self.name}/1 answers={self.options.answered_rows} new_tokens={self.options.answer_tokens}"
 
     def work(self, rows: Sequence[Row]) -> int:
-        return len(rows) + len(rows[:ANSWERED_ROWS])
+        return len(rows) + len(self._answered(rows))
 
     def predict(self, loaded: LoadedModel, rows: Sequence[Row], step: Step) -> Outputs:
         losses, tokens = _losses(loaded, rows, step)
-        return {"loss": losses, "tokens": tokens, "answers": _answers(loaded, rows[:ANSWERED_ROWS], step)}
+        answered = _answers(loaded, self._answered(rows), self.options.answer_tokens, step)
+        return {"loss": losses, "tokens": tokens, "answers": answered}
 
     def measures(self, rows: Sequence[Row], outputs: Outputs) -> dict[str, Measure]:
         loss = ratio(outputs["loss"], outputs["tokens"])
-        references = [_reference(row) for row in rows[:ANSWERED_ROWS]]
+        references = [_reference(row) for row in self._answered(rows)]
         return {
             "loss": loss,
             "perplexity": exponential(loss),
@@ -53,8 +54,8 @@ class JudgedChat(JudgedKind):
 
     def detail(self, rows: Sequence[Row], outputs: Mapping[str, Outputs]) -> dict[str, Any]:
         return {
-            "answered_rows": len(rows[:ANSWERED_ROWS]),
-            "new_tokens": NEW_TOKENS,
+            "answered_rows": len(self._answered(rows)),
+            "new_tokens": self.options.answer_tokens,
             "chrf_signature": answers.chrf_signature(),
             "rouge": answers.ROUGE_SIGNATURE,
             "samples": [
@@ -64,12 +65,15 @@ class JudgedChat(JudgedKind):
                     "reference": _reference(row),
                     **{role: given["answers"][index] for role, given in outputs.items()},
                 }
-                for index, row in enumerate(rows[:SAMPLES])
+                for index, row in enumerate(self._answered(rows)[:SAMPLES])
             ],
         }
 
     def unknown_classes(self, rows: Sequence[Row], outputs: Outputs) -> dict[str, int]:
         return {}
+
+    def _answered(self, rows: Sequence[Row]) -> Sequence[Row]:
+        return rows[: self.options.answered_rows]
 
 
 @torch.inference_mode()
@@ -103,12 +107,12 @@ def _row_losses(loaded: LoadedModel, batch: dict[str, torch.Tensor]) -> list[flo
     return sums
 
 
-def _answers(loaded: LoadedModel, rows: Sequence[Row], step: Step) -> list[str]:
+def _answers(loaded: LoadedModel, rows: Sequence[Row], new_tokens: int, step: Step) -> list[str]:
     prompts = [_prompt(row) for row in rows]
     given = [""] * len(rows)
     lengths = [sum(len(message["content"]) for message in prompt) for prompt in prompts]
     for indices in by_length(lengths, ANSWERS_AT_ONCE):
-        replies = generate(loaded, [prompts[index] for index in indices], NEW_TOKENS, ANSWERS_AT_ONCE)
+        replies = generate(loaded, [prompts[index] for index in indices], new_tokens, ANSWERS_AT_ONCE)
         for index, reply in zip(indices, replies, strict=True):
             given[index] = reply
         step(len(indices))

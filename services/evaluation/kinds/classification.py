@@ -23,9 +23,11 @@ class JudgedClassification(JudgedKind):
     """Outputs: `guess` (a label), `loss` (nats) and `labels` (those that the model knows, once)."""
 
     name = "classification"
-    outputs_format = "classification/1"
     half_precision = False
-    judges_base = False
+
+    @property
+    def outputs_format(self) -> str:
+        return "classification/1"
 
     def work(self, rows: Sequence[Row]) -> int:
         return len(rows)
@@ -46,6 +48,7 @@ class JudgedClassification(JudgedKind):
         return {
             "accuracy": mean([float(right) for right in _right(rows, outputs)]),
             "macro_f1": f1(truth, guesses, weighted=False),
+            "micro_f1": mean([float(right) for right in _right(rows, outputs)]),
             "weighted_f1": f1(truth, guesses, weighted=True),
             "loss": mean(outputs["loss"]),
         }

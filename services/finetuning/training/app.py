@@ -44,8 +44,8 @@ def run_training(spec: TrainingSpec, events: Events, stop: StopRequest) -> int:
 
 def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     device = _prepare_torch(spec)
-    kind, method = find_kind(spec.kind), find_method(spec.method.name)
-    rows = read_rows(spec.dataset, kind.columns)
+    kind, method = find_kind(spec.kind, spec.options), find_method(spec.method.name)
+    rows = read_rows(spec.dataset, kind.columns, kind.optional)
     labels = _labels(spec, kind, rows)
     base = resolve_base(spec.base, spec.base_cache)
     tokenizer = load_tokenizer(base.path)
@@ -55,7 +55,7 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     train = kind.encode(tokenizer, rows.train, labels, limit)
     validation = kind.encode(tokenizer, rows.validation, labels, limit)
     if not method.adapter:
-        compact(model, chain.from_iterable(example.ids for example in train.examples + validation.examples))
+        compact(model, chain.from_iterable(example.tokens() for example in train.examples + validation.examples))
     torch.nn.Module.to(model, device)
     if device.type == "cpu":
         plain_short_attention(model, limit)
@@ -74,6 +74,8 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
         tokens=sum(trainer.lengths),
         truncated=train.truncated,
         precision=precision,
+        prompt=spec.options.prompt or "",
+        options=spec.options.chosen(spec.kind),
     )
     ending = trainer.run()
     if ending is Ending.FINISHED:
@@ -105,14 +107,14 @@ def _prepare_torch(spec: TrainingSpec) -> torch.device:
 
 def _labels(spec: TrainingSpec, kind: Kind, rows: SplitRows) -> tuple[str, ...]:
     """The declared labels, or those of the train split; raises TrainingFailed when there is nothing to tell apart."""
-    if "label" not in kind.columns:
+    if not kind.labelled:
         return ()
     found = kind.learn_labels(rows.train)
     if len(found) < 2:
         raise TrainingFailed(
             FailureReason.BAD_DATA, f"the train split has one class only ({found[0]!r}): nothing to tell apart"
         )
-    return spec.labels or found
+    return kind.declared_labels(spec.labels) if spec.labels else found
 
 
 def _resume(trainer: Trainer, events: Events) -> None:
@@ -142,4 +144,6 @@ def _card(spec: TrainingSpec, base: BaseModel, labels: tuple[str, ...], limit: i
         run=spec.run,
         dataset_digest=spec.dataset.digest,
         precision=precision,
+        prompt=spec.options.prompt or "",
+        options=spec.options.chosen(spec.kind),
     )

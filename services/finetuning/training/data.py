@@ -21,8 +21,11 @@ class SplitRows:
     validation: list[dict[str, Any]]
 
 
-def read_rows(dataset: DatasetInput, columns: tuple[str, ...]) -> SplitRows:
-    """Read the train and validation rows; raises TrainingFailed (BAD_DATA) when a part is missing or altered."""
+def read_rows(dataset: DatasetInput, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> SplitRows:
+    """Read the train and validation rows; raises TrainingFailed (BAD_DATA) when a part is missing or altered.
+
+    A part may lack `optional` columns; its rows have None there.
+    """
     rows: list[dict[str, Any]] = []
     for part in dataset.parts:
         if not part.path.is_file():
@@ -30,10 +33,13 @@ def read_rows(dataset: DatasetInput, columns: tuple[str, ...]) -> SplitRows:
         if file_digest(part.path) != part.digest:
             raise _bad(f"part {part.path.name} does not have the digest of the manifest")
         try:
-            table = pq.read_table(part.path, columns=["row_id", "split", *columns], filters=[("split", "in", SPLITS)])
+            there = set(pq.read_schema(part.path).names)
+            wanted = ["row_id", "split", *columns, *(name for name in optional if name in there)]
+            table = pq.read_table(part.path, columns=wanted, filters=[("split", "in", SPLITS)])
         except (pa.ArrowException, OSError) as error:
             raise _bad(f"part {part.path.name} can't be read: {error}") from None
-        rows += table.to_pylist()
+        absent = dict.fromkeys(name for name in optional if name not in there)
+        rows += [{**row, **absent} for row in table.to_pylist()]
     missing = [name for name in columns if rows and name not in rows[0]]
     if missing:
         raise _bad(f"rows have no column {missing[0]!r}")

@@ -53,7 +53,7 @@ class Trainer:
         self.checkpoints, self.events, self.stop = checkpoints, events, stop
         self.method = spec.method
         self.optimizer = weights.optimizer(spec.method)
-        self.lengths = [len(example.ids) for example in material.train]
+        self.lengths = [example.length for example in material.train]
         batches = batches_per_epoch(len(material.train), self.method.batch_size)
         self.steps_per_epoch = -(-batches // self.method.gradient_accumulation)
         self.total_steps = self.steps_per_epoch * self.method.epochs
@@ -96,7 +96,7 @@ class Trainer:
             group["lr"] = rate
         loss = sum(self._backward(step, part, group, weight) for part, group in enumerate(groups))
         norm = float(torch.nn.utils.clip_grad_norm_(self.weights.masters.values(), self.method.max_gradient_norm))
-        row_ids = [self.material.train[row].row_id for row in rows]
+        row_ids = [row_id for row in rows for row_id in self.material.train[row].row_ids]
         self._check_finite(loss, norm, row_ids)
         self.optimizer.step()
         self.optimizer.zero_grad()

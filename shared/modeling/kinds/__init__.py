@@ -11,38 +11,39 @@ from shared.modeling.kinds.ranking import Ranking
 from shared.modeling.kinds.relation_extraction import RelationExtraction
 from shared.modeling.kinds.rewriting import Summarisation, Translation
 from shared.modeling.kinds.token_classification import TokenClassification
+from shared.pipelines.options import Options
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Classification(), Chat())}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Classification, Chat)}
 """What can be trained and judged."""
 
-SERVED: dict[str, ServedKind] = {
+SERVED: dict[str, type[ServedKind]] = {
     **KINDS,
     **{
         kind.name: kind
         for kind in (
-            TokenClassification(),
-            RelationExtraction(),
-            QuestionAnswering(),
-            AnswerSelection(),
-            Embedding(),
-            Ranking(),
-            Translation(),
-            Summarisation(),
+            TokenClassification,
+            RelationExtraction,
+            QuestionAnswering,
+            AnswerSelection,
+            Embedding,
+            Ranking,
+            Translation,
+            Summarisation,
         )
     },
 }
 """What can be loaded and asked."""
 
 
-def find_kind(name: str) -> Kind:
+def find_kind(name: str, options: Options | None = None) -> Kind:
     """Raises InvalidArgument naming the kinds that can be trained."""
     if name not in KINDS:
         raise InvalidArgument(f"kind: {name!r} is unknown; known: {', '.join(KINDS)}", field="kind")
-    return KINDS[name]
+    return KINDS[name](options)
 
 
-def find_served_kind(name: str) -> ServedKind:
+def find_served_kind(name: str, options: Options | None = None) -> ServedKind:
     """Raises InvalidArgument naming the kinds that can be served."""
     if name not in SERVED:
         raise InvalidArgument(f"kind: {name!r} is unknown; known: {', '.join(SERVED)}", field="kind")
-    return SERVED[name]
+    return SERVED[name](options)

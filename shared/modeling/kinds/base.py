@@ -1,8 +1,9 @@
 """What every task kind gives to training, evaluation and serving."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,22 +11,38 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from shared.pipelines.options import Options
+
 Row = Mapping[str, Any]
 Batch = dict[str, Tensor]
 IGNORED = -100
 """Target of a position that is not learnt."""
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 @dataclass(frozen=True)
 class Example:
-    """An encoded row."""
+    """An encoded row, one window of a long one, or several short ones packed."""
 
-    row_id: str
+    row_ids: tuple[str, ...]
     ids: list[int]
     targets: list[int]
-    """One label index, or one token id per position (IGNORED where nothing is learnt)."""
+    """What is to be predicted: label indices, or one token id per position (IGNORED where nothing is learnt)."""
     weight: int
     """How many predictions the loss is summed over."""
+    segments: list[int] | None = None
+    """Which of two texts each token belongs to, for models that are told (0 or 1); None: all are 0."""
+    others: tuple[list[int], ...] = ()
+    """Further sequences of the row: candidates, a positive and negatives."""
+
+    @property
+    def length(self) -> int:
+        """Tokens that a step computes for it."""
+        return len(self.ids) + sum(map(len, self.others))
+
+    def tokens(self) -> Iterator[int]:
+        """Every token id that the model's input may hold."""
+        return chain(self.ids, *self.others)
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,9 @@ class ServedKind(ABC):
 
     name: ClassVar[str]
 
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+
     @abstractmethod
     def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
         """The float32 model of this kind on the weights in `folder`; a new head is drawn from torch's global seed.
@@ -54,12 +74,20 @@ class Kind(ServedKind):
 
     columns: ClassVar[tuple[str, ...]]
     """Of a row, besides row_id and split."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Columns that older dataset versions may lack; None where they do."""
     metrics: ClassVar[tuple[str, ...]]
-    """Names that `score` gives."""
+    """Names that `score` gives; `loss` is always one."""
+    labelled: ClassVar[bool] = False
+    """Whether the model has a closed set of labels."""
 
-    @abstractmethod
     def learn_labels(self, rows: Sequence[Row]) -> tuple[str, ...]:
-        """The labels that occur in the rows, sorted; empty for a kind without labels."""
+        """The labels of the model's outputs, from those that occur in the rows; empty for a kind without labels."""
+        return ()
+
+    def declared_labels(self, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """The labels of the model's outputs, from those that a pipeline names."""
+        return labels
 
     @abstractmethod
     def encode(
@@ -69,17 +97,35 @@ class Kind(ServedKind):
 
     @abstractmethod
     def collate(self, examples: Sequence[Example], pad_id: int) -> Batch:
-        """Pad to the longest: `input_ids`, `attention_mask` (rows x positions) and `targets`."""
+        """Pad to the longest: `input_ids`, `attention_mask` (rows x positions) and `targets`. What it draws at random
+        comes from torch's global generator, which is seeded for every batch."""
 
     @abstractmethod
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy summed (not averaged) over the batch's predictions, float32 scalar."""
+        """The loss summed (not averaged) over the batch's predictions, float32 scalar."""
 
     @abstractmethod
     def score(
         self, model: PreTrainedModel, examples: Sequence[Example], pad_id: int, batch_size: int
     ) -> dict[str, float]:
-        """The kind's metrics over the examples; the model's mode is left as it was."""
+        """The kind's metrics over the examples; the model's mode and torch's generator are left as they were."""
+
+    def batches(
+        self, model: PreTrainedModel, examples: Sequence[Example], pad_id: int, batch_size: int
+    ) -> Iterator[tuple[list[int], Batch]]:
+        """Indices and their batch on the model's device, examples of like length together."""
+        for indices in by_length([example.length for example in examples], batch_size):
+            batch = self.collate([examples[index] for index in indices], pad_id)
+            yield indices, {name: value.to(model.device) for name, value in batch.items()}
+
+
+def inputs(examples: Sequence[Example], pad_id: int) -> Batch:
+    """`input_ids`, `attention_mask` and, where an example has segments, `token_type_ids` (rows x longest)."""
+    ids = [example.ids for example in examples]
+    batch = {"input_ids": pad(ids, pad_id), "attention_mask": mask_of(ids)}
+    if any(example.segments is not None for example in examples):
+        batch["token_type_ids"] = pad([example.segments or [0] * len(example.ids) for example in examples], 0)
+    return batch
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int, left: bool = False) -> Tensor:

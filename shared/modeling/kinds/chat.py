@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.base import IGNORED, Batch, Encoded, Example, Kind, Row, by_length, mask_of, pad
+from shared.modeling.kinds.base import IGNORED, Batch, Encoded, Example, Kind, Row, inputs, pad
 from shared.modeling.kinds.turns import encode_conversation
 
 
@@ -21,9 +21,6 @@ class Chat(Kind):
     name = "chat"
     columns = ("messages",)
     metrics = ("loss", "perplexity")
-
-    def learn_labels(self, rows: Sequence[Row]) -> tuple[str, ...]:
-        return ()
 
     def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
         models: Any = AutoModelForCausalLM
@@ -55,13 +52,11 @@ class Chat(Kind):
             truncated += len(ids) > max_length
             ids, targets = ids[-max_length:], targets[-max_length:]
             weight = sum(target != IGNORED for target in targets[1:])
-            examples.append(Example(row["row_id"], ids, targets, weight))
+            examples.append(Example((row["row_id"],), ids, targets, weight))
         return Encoded(examples, truncated)
 
     def collate(self, examples: Sequence[Example], pad_id: int) -> Batch:
-        ids = [example.ids for example in examples]
-        targets = pad([example.targets for example in examples], IGNORED)
-        return {"input_ids": pad(ids, pad_id), "attention_mask": mask_of(ids), "targets": targets}
+        return {**inputs(examples, pad_id), "targets": pad([example.targets for example in examples], IGNORED)}
 
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
         following = batch["targets"][:, 1:]
@@ -82,8 +77,7 @@ class Chat(Kind):
         self, model: PreTrainedModel, examples: Sequence[Example], pad_id: int, batch_size: int
     ) -> dict[str, float]:
         total = 0.0
-        for indices in by_length([len(example.ids) for example in examples], batch_size):
-            batch = self.collate([examples[index] for index in indices], pad_id)
-            total += float(self.loss(model, {name: value.to(model.device) for name, value in batch.items()}))
+        for _, batch in self.batches(model, examples, pad_id, batch_size):
+            total += float(self.loss(model, batch))
         loss = total / sum(example.weight for example in examples)
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}

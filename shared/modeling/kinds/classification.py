@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.base import Batch, Encoded, Example, Kind, Row, by_length, mask_of, pad
+from shared.modeling.kinds.base import MODEL_INPUTS, Batch, Encoded, Example, Kind, Row, inputs
 from shared.modeling.kinds.heads import label_options, load_with_head
 
 
@@ -19,6 +19,7 @@ class Classification(Kind):
     name = "classification"
     columns = ("text", "label")
     metrics = ("loss", "accuracy", "macro_f1")
+    labelled = True
 
     def learn_labels(self, rows: Sequence[Row]) -> tuple[str, ...]:
         return tuple(sorted({str(row["label"]) for row in rows}))
@@ -40,14 +41,12 @@ class Classification(Kind):
                 )
         ids, truncated = encode_texts(tokenizer, [row["text"] for row in rows], max_length)
         examples = [
-            Example(row["row_id"], tokens, [index[row["label"]]], 1) for row, tokens in zip(rows, ids, strict=True)
+            Example((row["row_id"],), tokens, [index[row["label"]]], 1) for row, tokens in zip(rows, ids, strict=True)
         ]
         return Encoded(examples, truncated)
 
     def collate(self, examples: Sequence[Example], pad_id: int) -> Batch:
-        ids = [example.ids for example in examples]
-        targets = torch.tensor([example.targets[0] for example in examples])
-        return {"input_ids": pad(ids, pad_id), "attention_mask": mask_of(ids), "targets": targets}
+        return {**inputs(examples, pad_id), "targets": torch.tensor([example.targets[0] for example in examples])}
 
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
         return functional.cross_entropy(
@@ -61,18 +60,18 @@ class Classification(Kind):
         total = 0.0
         truth = torch.tensor([example.targets[0] for example in examples])
         guess = torch.empty_like(truth)
-        for indices in by_length([len(example.ids) for example in examples], batch_size):
-            batch = self.collate([examples[index] for index in indices], pad_id)
-            logits = logits_of(model, {name: value.to(model.device) for name, value in batch.items()}).cpu()
+        for indices, batch in self.batches(model, examples, pad_id, batch_size):
+            logits = logits_of(model, batch)
             total += float(functional.cross_entropy(logits, batch["targets"], reduction="sum"))
-            guess[indices] = logits.argmax(-1)
+            guess[indices] = logits.argmax(-1).cpu()
         accuracy = float((guess == truth).float().mean())
         return {"loss": total / len(examples), "accuracy": accuracy, "macro_f1": macro_f1(truth, guess)}
 
 
 def logits_of(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Float32 logits, rows x labels."""
-    logits: Tensor = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    given = {name: batch[name] for name in MODEL_INPUTS if name in batch}
+    logits: Tensor = model(**given).logits
     return logits.float()
 
 

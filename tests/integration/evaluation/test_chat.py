@@ -7,7 +7,7 @@ import pytest
 from services.evaluation.kinds.chat import ANSWERED_ROWS, JudgedChat
 from shared.modeling.loading import load_model
 from shared.modeling.predict import score_chat
-from shared.pipelines.metrics import METRICS
+from shared.pipelines.kinds import METRICS
 from shared.storage.database import Database
 from tests.integration.evaluation.world import World, chat_rows
 from tests.support.tiny_models import tiny_model

@@ -8,10 +8,10 @@ from services.ingestion.statistics import MAX_LABELS, OTHER_LABELS, count_row, s
 from shared.storage.tables import Batch
 
 
-def batch(lengths: list[int], split: str = "train", label: str | None = "a", **fields: Any) -> Batch:
+def batch(lengths: list[int], split: str = "train", label: str = "a", **fields: Any) -> Batch:
     statistics: dict[str, Any] = {}
     for length in lengths:
-        count_row(statistics, split, label, {"characters": length})
+        count_row(statistics, split, (label,), {"characters": length})
     given = {"source": "app", "accepted": len(lengths), "test_eligible": True, "duplicates": 0, "quarantined": 0}
     return Batch(**{**given, "quarantine_reasons": {}, "statistics": statistics, **fields})
 
@@ -43,7 +43,7 @@ def test_test_rows_that_may_not_judge_are_not_counted() -> None:
 def test_labels_without_end_are_put_together() -> None:
     statistics: dict[str, Any] = {}
     for number in range(MAX_LABELS + 50):
-        count_row(statistics, "train", f"label {number}", {})
+        count_row(statistics, "train", (f"label {number}",), {})
     assert len(statistics["train"]["labels"]) == MAX_LABELS + 1
     assert statistics["train"]["labels"][OTHER_LABELS] == 50
 

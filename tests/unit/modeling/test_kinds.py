@@ -98,7 +98,7 @@ def test_padding_goes_to_the_side_asked_for() -> None:
 
 
 def test_collated_targets_never_learn_padding(decoder: Path) -> None:
-    examples = [Example("1", [5, 2], [IGNORED, 2], 1), Example("2", [5, 6, 7, 2], [IGNORED, 6, 7, 2], 3)]
+    examples = [Example(("1",), [5, 2], [IGNORED, 2], 1), Example(("2",), [5, 6, 7, 2], [IGNORED, 6, 7, 2], 3)]
     batch = find_kind("chat").collate(examples, 2)
     assert batch["targets"].tolist()[0] == [IGNORED, 2, IGNORED, IGNORED]
 
