@@ -96,7 +96,7 @@ def test_a_killed_worker_loses_its_run_and_another_attempt_resumes(
     orphan = eventually(platform.training_process)
     platform.kill("finetuning")
     assert orphan
-    eventually(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE, timeout=30)
+    eventually(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE)
     one_version_came_of_one_job(client, "worker-killed")
     lost, finished = client.runs(client.jobs("worker-killed")[0].id)
     assert lost.state == "lost"
@@ -125,7 +125,7 @@ def test_the_queue_may_be_killed_and_lose_everything(platform: Platform, client:
     ]
     valkey.kill()
     client.append_rows("queue-killed", learnable_rows(50, seed=5), batch_key="while it was down")
-    eventually(lambda: client.status().broker_ready, timeout=30)
+    eventually(lambda: client.status().broker_ready)
     url = (platform.home / "run" / "broker.url").read_text().strip()
     with redis.Redis.from_url(url) as queue:
         queue.flushall()

@@ -48,7 +48,7 @@ def channel() -> Iterator[grpc.Channel]:
 
 def call(channel: grpc.Channel, name: str) -> FlywheelError:
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(METHOD, bytes, bytes)(name.encode(), timeout=5)
+        channel.unary_unary(METHOD, bytes, bytes)(name.encode(), timeout=30)
     return from_rpc_error(caught.value)
 
 

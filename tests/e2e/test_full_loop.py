@@ -132,4 +132,4 @@ def test_rows_become_a_champion_a_better_one_a_refused_one_and_feedback_comes_ba
 
         rolled = client.rollback("sentiment", "trying it")
         assert rolled.to_version == 1
-        wait_until_served(client, "sentiment", 1, timeout=5)
+        wait_until_served(client, "sentiment", 1, timeout=30)

@@ -97,7 +97,7 @@ class Valkey:
 
     def client(self) -> "redis.Redis":
         """A client of this test's database; close it, or use it in a `with`."""
-        return redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+        return redis.Redis.from_url(self.url, socket_timeout=30, retry=Retry(NoBackoff(), 0))
 
     def kill(self) -> None:
         self.server.kill()

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], timeout: float = 20, interval: float = 0.02) -> T:
+def eventually(check: Callable[[], T], timeout: float = 60, interval: float = 0.02) -> T:
     """Calls `check` until what it returns is true, and returns that.
 
     An AssertionError inside `check` counts as "not yet". Fails with the last one, or the last value, at

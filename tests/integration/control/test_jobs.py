@@ -132,7 +132,7 @@ def test_a_watch_ends_when_its_client_goes_and_frees_its_place(database: Databas
     watcher, wanted = Watcher(database, watchers=1), [True]
     thread = Thread(target=lambda: list(watcher.watch(job.id, 0, lambda: wanted[0])), daemon=True)
     thread.start()
-    eventually(lambda: _is_full(watcher, job.id), 5)
+    eventually(lambda: _is_full(watcher, job.id))
     wanted[0] = False
     thread.join(5)
     assert not thread.is_alive()

@@ -110,7 +110,7 @@ def test_a_standby_takes_over_from_a_killed_leader(settings: dict[str, Any], dat
             assert leader
             first.process.kill()
             first.process.wait()
-            after = eventually(lambda: _another(second.status().leader, leader), timeout=30)
+            after = eventually(lambda: _another(second.status().leader, leader))
             assert after != leader
             with database.write() as session:
                 history.declare(session)

@@ -55,7 +55,7 @@ def running(settings: Settings, plan: PlatformPlan | None = None) -> Iterator[Ma
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        eventually(lambda: failures or _mine_is_ready(settings.home), 30)
+        eventually(lambda: failures or _mine_is_ready(settings.home))
         yield manager
     finally:
         manager.stop()
@@ -106,7 +106,7 @@ def test_a_killed_service_and_a_killed_queue_come_back_at_their_addresses(home: 
                 now and now.services["one"].restarts == 1 and now.services["one"].pid != before.services["one"].pid
             )
 
-        eventually(back, 20)
+        eventually(back)
         after = PlatformState.read(home)
         assert after is not None
         assert after.broker == before.broker
@@ -151,7 +151,7 @@ def test_a_service_that_ignores_the_signal_is_killed_after_the_grace(home: Path)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_everything(home: Path, number: signal.Signals) -> None:
     manager = run_manager(home)
-    eventually(lambda: ready_state(home), 30)
+    eventually(lambda: ready_state(home))
     manager.send_signal(number)
     assert finish(manager) == 0
     assert nothing_left(home)
@@ -169,7 +169,7 @@ def test_a_signal_while_it_starts_leaves_nothing_behind(home: Path, delay: float
 
 def test_what_a_killed_manager_left_behind_is_ended_by_the_next_one(home: Path) -> None:
     first = run_manager(home)
-    eventually(lambda: ready_state(home), 30)
+    eventually(lambda: ready_state(home))
     left = {process.pid for process in orphans.marked(home)}
     assert len(left) == 4, "two services, a grandchild, the queue"
     first.kill()
@@ -186,7 +186,7 @@ def test_down_stops_a_platform_and_says_when_there_is_none(home: Path) -> None:
     manager = run_manager(home)
     reaper = threading.Thread(target=finish, args=(manager,))
     reaper.start()
-    eventually(lambda: ready_state(home), 30)
+    eventually(lambda: ready_state(home))
     assert detached.stop(settings) is True
     reaper.join(10)
     assert nothing_left(home)
@@ -195,7 +195,7 @@ def test_down_stops_a_platform_and_says_when_there_is_none(home: Path) -> None:
 
 def test_down_ends_what_a_killed_manager_left(home: Path) -> None:
     manager = run_manager(home)
-    eventually(lambda: ready_state(home), 30)
+    eventually(lambda: ready_state(home))
     manager.kill()
     finish(manager)
     assert detached.stop(load_settings(home=home)) is True

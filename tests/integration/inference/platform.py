@@ -132,7 +132,7 @@ class Platform:
         return self.deployments().get((model, version), serving_pb2.Deployment())
 
     def deployments(self) -> dict[tuple[str, int], serving_pb2.Deployment]:
-        found = self.serving.ListDeployments(serving_pb2.ListDeploymentsRequest(), timeout=5).deployments
+        found = self.serving.ListDeployments(serving_pb2.ListDeploymentsRequest(), timeout=30).deployments
         return {(one.model, one.version): one for one in found}
 
 

@@ -167,7 +167,7 @@ def test_a_deadline_in_the_middle_of_an_answer_is_told_as_a_deadline(served: Pla
 
 def test_an_answer_can_be_explained_at_once_and_is_kept_in_the_database(served: Platform) -> None:
     answer = served.classify(texts=("good film",))
-    explained = served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id=answer.request_id), timeout=5)
+    explained = served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id=answer.request_id), timeout=30)
     assert explained.method == "Classify"
     assert explained.lineage == answer.lineage
 
@@ -179,7 +179,7 @@ def test_an_answer_can_be_explained_at_once_and_is_kept_in_the_database(served: 
     assert row is not None
     assert row.input == {"texts": ["good film"]}
     assert row.output == {"labels": [answer.results[0].labels[0].label]}
-    again = served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id=answer.request_id), timeout=5)
+    again = served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id=answer.request_id), timeout=30)
     assert again.lineage == answer.lineage
 
 
@@ -192,7 +192,7 @@ def test_an_explanation_tells_when_the_version_came_and_when_it_went(platform: P
     platform.start()
     eventually(lambda: platform.deployment("mood", 1).aliases == ["candidate", "champion"])
     request = pb.ExplainResponseRequest(request_id=platform.classify().request_id)
-    explained = platform.inference.ExplainResponse(request, timeout=5)
+    explained = platform.inference.ExplainResponse(request, timeout=30)
     assert [(one.alias, one.from_version, one.to_version, one.kind) for one in explained.history] == [
         ("candidate", 0, 1, "candidate"),
         ("champion", 0, 1, "promotion"),
@@ -201,7 +201,7 @@ def test_an_explanation_tells_when_the_version_came_and_when_it_went(platform: P
     assert not explained.HasField("replaced_at")
     platform.point("mood", 2)
     platform.point("mood", 1, kind="rollback")
-    again = platform.inference.ExplainResponse(request, timeout=5)
+    again = platform.inference.ExplainResponse(request, timeout=30)
     assert [one.kind for one in again.history] == ["candidate", "promotion", "promotion", "rollback"]
     assert again.promoted_at == explained.promoted_at
     assert again.replaced_at == again.history[2].changed_at
@@ -209,19 +209,19 @@ def test_an_explanation_tells_when_the_version_came_and_when_it_went(platform: P
 
 def test_an_unknown_request_can_not_be_explained(served: Platform) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id="nobody"), timeout=5)
+        served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id="nobody"), timeout=30)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_feedback_on_an_unknown_request_is_refused(served: Platform) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        served.inference.RecordFeedback(pb.RecordFeedbackRequest(request_id="nobody", rating=1), timeout=5)
+        served.inference.RecordFeedback(pb.RecordFeedbackRequest(request_id="nobody", rating=1), timeout=30)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_feedback_with_a_rating_out_of_range_is_refused(served: Platform) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        served.inference.RecordFeedback(pb.RecordFeedbackRequest(request_id="x", rating=2), timeout=5)
+        served.inference.RecordFeedback(pb.RecordFeedbackRequest(request_id="x", rating=2), timeout=30)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "rating is 2" in str(caught.value.details())
 
@@ -229,24 +229,24 @@ def test_feedback_with_a_rating_out_of_range_is_refused(served: Platform) -> Non
 def test_health_is_told_by_server_service_and_model(served: Platform) -> None:
     health = health_pb2_grpc.HealthStub(served.channel)
     for name in ("", "flywheel.inference.v1.Inference", "flywheel.inference.v1.Inference/mood"):
-        status = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=5).status
+        status = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=30).status
         assert status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_an_operator_aborts_a_running_answer(served: Platform) -> None:
     stream: Any = served.generate(request_id="long-1", stopping=pb.Stopping(max_tokens=480, ignore_eos=True))
     assert next(stream).accepted.request_id == "long-1"
-    found = served.serving.Abort(serving_pb2.AbortRequest(request_id="long-1"), timeout=5).found
+    found = served.serving.Abort(serving_pb2.AbortRequest(request_id="long-1"), timeout=30).found
     *_, last = stream
     assert not found or last.finished.reason in (pb.FINISH_REASON_CANCELLED, pb.FINISH_REASON_LENGTH)
-    assert not served.serving.Abort(serving_pb2.AbortRequest(request_id="long-1"), timeout=5).found
+    assert not served.serving.Abort(serving_pb2.AbortRequest(request_id="long-1"), timeout=30).found
 
 
 def test_a_client_that_goes_away_frees_its_slot(served: Platform) -> None:
     stream: Any = served.generate(stopping=pb.Stopping(max_tokens=480, ignore_eos=True))
     next(stream)
     stream.cancel()
-    eventually(lambda: served.serving.GetLoad(serving_pb2.GetLoadRequest(), timeout=5).running == 0)
+    eventually(lambda: served.serving.GetLoad(serving_pb2.GetLoadRequest(), timeout=30).running == 0)
 
 
 def test_the_deployments_table_says_what_is_loaded(served: Platform) -> None:
@@ -268,5 +268,5 @@ def test_watching_deployments_begins_with_all(served: Platform) -> None:
 def test_a_version_that_an_alias_points_at_can_not_be_unloaded(served: Platform) -> None:
     model = common_pb2.ModelRef(name="mood", version=1)
     with pytest.raises(grpc.RpcError) as caught:
-        served.serving.UnloadModel(serving_pb2.UnloadModelRequest(model=model), timeout=5)
+        served.serving.UnloadModel(serving_pb2.UnloadModelRequest(model=model), timeout=30)
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION

@@ -56,7 +56,7 @@ def helper(platform: Platform) -> Platform:
 
 def is_idle(platform: Platform) -> bool:
     """No request runs, waits, holds memory of the cache or a version."""
-    load = platform.serving.GetLoad(serving_pb2.GetLoadRequest(), timeout=5)
+    load = platform.serving.GetLoad(serving_pb2.GetLoadRequest(), timeout=30)
     held = sum(one.in_flight for one in platform.deployments().values())
     return (load.running, load.waiting, load.waiting_tokens, held) == (0, 0, 0, 0) and load.cache_used_ratio == 0
 
@@ -68,7 +68,7 @@ def answers(platform: Platform) -> bool:
 
 def health(platform: Platform, name: str) -> int:
     stub = health_pb2_grpc.HealthStub(platform.channel)
-    status: int = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5).status
+    status: int = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=30).status
     return status
 
 
@@ -146,7 +146,7 @@ def test_the_server_is_not_serving_while_no_champion_can_answer(helper: Platform
 
 
 def test_a_drained_server_stays_not_serving_whatever_happens_to_its_models(helper: Platform) -> None:
-    helper.serving.Drain(serving_pb2.DrainRequest(), timeout=5)
+    helper.serving.Drain(serving_pb2.DrainRequest(), timeout=30)
     helper.point("helper", 2)
     eventually(lambda: helper.holds("helper", 2))
     for name in ("", "flywheel.inference.v1.Inference", "flywheel.inference.v1.Inference/helper"):
@@ -174,7 +174,7 @@ def test_answers_go_on_while_the_database_is_away(helper: Platform) -> None:
     for table in away:
         _execute(helper, f"ALTER TABLE away_{table} RENAME TO {table}")
     request = pb.ExplainResponseRequest(request_id=events[0].accepted.request_id)
-    assert helper.inference.ExplainResponse(request, timeout=5).lineage == lineage
+    assert helper.inference.ExplainResponse(request, timeout=30).lineage == lineage
     helper.point("helper", 2)
     eventually(lambda: helper.holds("helper", 2))
 

@@ -94,7 +94,7 @@ def test_the_log_of_answers_keeps_the_first_of_several(served: Platform) -> None
     }
     events = list(served.generate(request_id="kept-first", **fields))
     answer = "".join(chunk.text for chunk in chunks(events) if chunk.index == 0 and not chunk.echo)
-    found = served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id="kept-first"), timeout=5)
+    found = served.inference.ExplainResponse(pb.ExplainResponseRequest(request_id="kept-first"), timeout=30)
     assert found.method == "Generate"
 
     def stored() -> object:

@@ -84,7 +84,7 @@ def test_a_champion_that_does_not_fit_leaves_the_old_one_serving_until_there_is_
 
 def test_the_load_report_tells_each_version_and_the_budget(cramped: Platform) -> None:
     load(cramped, 2)
-    report = cramped.serving.GetLoad(serving_pb2.GetLoadRequest(), timeout=5)
+    report = cramped.serving.GetLoad(serving_pb2.GetLoadRequest(), timeout=30)
     assert sorted((one.model, one.version) for one in report.versions) == [("mood", 1), ("mood", 2)]
     assert report.memory_limit_bytes == cramped.settings.memory_bytes
     first, second = (one.memory_bytes for one in cramped.deployments().values())

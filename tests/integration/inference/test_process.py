@@ -64,7 +64,7 @@ def test_a_killed_server_gives_unavailable_and_a_restarted_one_serves_again(plat
 
 def _answers(platform: Platform) -> bool:
     try:
-        *_, last = platform.generate(stopping=pb.Stopping(max_tokens=3, ignore_eos=True), timeout=5)
+        *_, last = platform.generate(stopping=pb.Stopping(max_tokens=3, ignore_eos=True), timeout=30)
     except grpc.RpcError:
         return False
     return last.finished.usage.completion_tokens == 3

@@ -34,12 +34,12 @@ def set_traffic(
         shares=[serving_pb2.TrafficShare(version=one, share=share) for one, share in shares.items()],
         shadows=[serving_pb2.TrafficShare(version=one, share=share) for one, share in (shadows or {}).items()],
     )
-    seen: serving_pb2.Traffic = platform.serving.SetTraffic(request, timeout=5)
+    seen: serving_pb2.Traffic = platform.serving.SetTraffic(request, timeout=30)
     return seen
 
 
 def get_traffic(platform: Platform, model: str = "mood") -> serving_pb2.Traffic:
-    seen: serving_pb2.Traffic = platform.serving.GetTraffic(serving_pb2.GetTrafficRequest(model=model), timeout=5)
+    seen: serving_pb2.Traffic = platform.serving.GetTraffic(serving_pb2.GetTrafficRequest(model=model), timeout=30)
     return seen
 
 

@@ -29,7 +29,7 @@ def test_a_batch_becomes_a_version_without_anybody_asking_and_the_process_ends_c
         version = eventually(lambda: newest(process))
         assert version is not None
         assert version.new_rows == 20
-        metrics = urllib.request.urlopen(process.ready["metrics"], timeout=5).read().decode()
+        metrics = urllib.request.urlopen(process.ready["metrics"], timeout=30).read().decode()
         assert 'flywheel_ingestion_rows_total{outcome="accepted",pipeline="sentiment"} 20.0' in metrics
         assert process.terminate() == 0
 

@@ -242,7 +242,7 @@ def test_a_half_open_connection_frees_its_stream(serve: Serve) -> None:
     client.call(GENERATE)
     client.message(b"\x0a\x08\x0a\x06helper")
     eventually(lambda: world.inference.running == 1)
-    eventually(lambda: world.inference.running == 0, timeout=15)
+    eventually(lambda: world.inference.running == 0)
     client.close()
 
 
@@ -265,7 +265,7 @@ def test_a_client_that_never_reads_gets_no_more_than_its_window_and_its_deadline
     stream = generate(world.channel(), timeout=2.0)
     chunks = stops_growing(world)
     assert chunks < 4096, "16 MiB of chunks for nobody"
-    eventually(lambda: world.inference.running == 0, timeout=15)
+    eventually(lambda: world.inference.running == 0)
     stream.cancel()
 
 
@@ -278,7 +278,7 @@ def test_a_client_that_never_reads_and_sets_no_deadline_is_ended_by_the_server(s
     client.message(b"\x0a\x08\x0a\x06helper")
     eventually(lambda: world.inference.running == 1)
     assert stops_growing(world) < 100
-    eventually(lambda: world.inference.running == 0, timeout=15)
+    eventually(lambda: world.inference.running == 0)
     client.close()
 
 

@@ -1,7 +1,6 @@
 """Migrated databases against the tables in code."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,10 +37,8 @@ def test_a_migrated_database_has_exactly_the_tables_in_code(migrated: Database) 
     assert differences == [], "write a revision: python -m shared.storage.migrate new 'what changes'"
 
 
-def test_migrating_again_changes_nothing_and_is_quick(migrated: Database, empty_url: str) -> None:
-    began = time.monotonic()
+def test_migrating_again_changes_nothing(migrated: Database, empty_url: str) -> None:
     migrate(empty_url)
-    assert time.monotonic() - began < 0.5  # a tenth of that when the machine is idle
     with migrated.read() as session:
         assert session.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [newest_revision()]
 

@@ -86,7 +86,7 @@ def test_a_message_for_a_device_goes_to_the_device_s_queue(any_database: Databas
 def test_an_announced_message_is_the_relay_s_after_a_grace(any_database: Database) -> None:
     id = put(any_database)
     assert claim(any_database) == []
-    assert eventually(lambda: claim(any_database), 5) == [id]
+    assert eventually(lambda: claim(any_database)) == [id]
 
 
 def test_a_claimed_message_is_not_claimed_again(any_database: Database) -> None:
@@ -166,7 +166,7 @@ def test_the_lag_is_that_of_the_oldest_due_message(any_database: Database) -> No
         assert found is not None
         found.due_at = clock(session) - timedelta(seconds=10)
     with any_database.read() as session:
-        assert 10 <= outbox.lag_seconds(session) < 15
+        assert 10 <= outbox.lag_seconds(session) < 55
 
 
 def test_pruning_takes_old_done_messages_only(any_database: Database) -> None:

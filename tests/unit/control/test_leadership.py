@@ -56,7 +56,7 @@ def test_a_leader_that_cannot_renew_stops_by_its_own_clock(database: Database, m
 
     monkeypatch.setattr(database, "write", away)
     leadership.step()
-    eventually(lambda: leadership.term is None, 2)
+    eventually(lambda: leadership.term is None)
 
 
 def test_parts_run_only_while_leading_and_a_failing_one_stops_no_other(database: Database) -> None:

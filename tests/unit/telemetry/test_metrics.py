@@ -14,7 +14,7 @@ from shared.telemetry.ready import announce
 def test_metrics_are_served_on_a_free_port_and_a_taken_one_is_said_in_words() -> None:
     DEAD_LETTERS.set(3)
     address = serve_metrics("127.0.0.1:0")
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as answer:
         assert "flywheel_dead_letters 3.0" in answer.read().decode().splitlines()
     with pytest.raises(Unavailable, match="FLYWHEEL_METRICS_LISTEN"):
         serve_metrics(address)

@@ -46,7 +46,7 @@ class Requests:
 
 
 def is_idle(platform: Platform) -> bool:
-    load = platform.serving.GetLoad(serving_pb2.GetLoadRequest(), timeout=5)
+    load = platform.serving.GetLoad(serving_pb2.GetLoadRequest(), timeout=30)
     held = sum(one.in_flight for one in platform.deployments().values())
     return (load.running, load.waiting, held) == (0, 0, 0)
 
