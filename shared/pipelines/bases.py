@@ -4,12 +4,14 @@
 `model:NAME@ALIAS` is turned into a folder by the callers.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "source.spm")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 MODEL_REFERENCE = re.compile(r"model:(?P<model>[a-z0-9][a-z0-9_-]*)@(?P<alias>[a-z0-9_-]+)")
 
@@ -73,6 +75,44 @@ def _in_package(base: str, files: list[Path]) -> BaseFiles:
 def _in_folder(folder: Path, what: str) -> BaseFiles:
     if not (folder / "config.json").is_file():
         raise ValueError(f"{what} has no config.json")
-    if not any(folder.glob("*.safetensors")):
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
         raise ValueError(f"{what} has no safetensors weights")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise ValueError(f"{what} has no tokenizer ({', '.join(TOKENIZER_FILES)})")
+    read_config(folder, what)
+    for path in weights:
+        _check_weights(path, what)
     return BaseFiles("folder", folder.resolve())
+
+
+def read_config(folder: Path, what: str) -> dict[str, Any]:
+    """A model folder's config.json. Raises ValueError when it is not one."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{what} has a config.json that can't be read: {error}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise ValueError(f"{what} has a config.json without a model_type")
+    return config
+
+
+def _check_weights(path: Path, what: str) -> None:
+    """The header of a safetensors file says how long the file is; this finds one that is cut or no such file.
+
+    Format: https://huggingface.co/docs/safetensors (8 bytes length, JSON header, tensors).
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= size - 8:
+                raise ValueError("it is cut off, or no safetensors file")
+            header = json.loads(file.read(length))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{what} has damaged weights in {path.name}: {error}") from None
+    if 8 + length + max(ends, default=0) != size:
+        raise ValueError(
+            f"{what} has damaged weights in {path.name}: {size} bytes, its header says {8 + length + max(ends, default=0)}"
+        )
