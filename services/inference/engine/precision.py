@@ -16,9 +16,9 @@ from services.inference.engine.encoder import Encodes, Output, PackedEncoder, Pa
 from services.inference.engine.tokenising import Encoding, Head
 from shared.modeling.devices import fast_at_bfloat16
 
-PROBES = 48
-PROBES_AT_ONCE = 8
-PROBE_LENGTHS = (8, 64)
+PROBES = 24
+PROBES_AT_ONCE = 4
+PROBE_LENGTHS = (4, 24)  # short texts err no less than long ones, and answers wait for them
 SAFETY = 2.0
 COARSEST = 0.25
 """Logits; a model that bfloat16 moves further answers in float32."""
