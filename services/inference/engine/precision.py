@@ -19,7 +19,7 @@ from shared.modeling.devices import fast_at_bfloat16
 PROBES = 24
 PROBES_AT_ONCE = 4
 PROBE_LENGTHS = (4, 24)  # short texts err no less than long ones, and answers wait for them
-SAFETY = 2.0
+SAFETY = 3.0
 COARSEST = 0.25
 """Logits; a model that bfloat16 moves further answers in float32."""
 
