@@ -3,7 +3,21 @@
 from shared.rows.base import ParsedRow, Reason, RowError, Schema
 from shared.rows.chat import ChatSchema
 from shared.rows.classification import ClassificationSchema
+from shared.rows.instruction import InstructionSchema
+from shared.rows.rewriting import SummarisationSchema, TranslationSchema
+from shared.rows.running_text import GenerationSchema, PretrainingSchema
 
-SCHEMAS: dict[str, Schema] = {schema.kind: schema for schema in (ClassificationSchema(), ChatSchema())}
+SCHEMAS: dict[str, Schema] = {
+    schema.kind: schema
+    for schema in (
+        ClassificationSchema(),
+        TranslationSchema(),
+        SummarisationSchema(),
+        ChatSchema(),
+        InstructionSchema(),
+        GenerationSchema(),
+        PretrainingSchema(),
+    )
+}
 
 __all__ = ["SCHEMAS", "ParsedRow", "Reason", "RowError", "Schema"]

@@ -38,7 +38,7 @@ class ChatSchema(Schema):
 def _messages(fields: Mapping[str, Any], names: Mapping[str, str]) -> list[Message]:
     found = find(fields, names.get("messages", "messages"))
     if found is not MISSING:
-        return _checked(found)
+        return checked_messages(found)
     prompt = find(fields, names.get("prompt", "prompt"))
     response = find(fields, names.get("response", "response"))
     if prompt is MISSING and response is MISSING:
@@ -51,7 +51,8 @@ def _messages(fields: Mapping[str, Any], names: Mapping[str, str]) -> list[Messa
     ]
 
 
-def _checked(given: Any) -> list[Message]:
+def checked_messages(given: Any) -> list[Message]:
+    """Turns that something was asked in and that end with an answer. Raises RowError."""
     if not isinstance(given, list):
         raise RowError(Reason.WRONG_TYPE, "messages", f"messages must be a list, not {type_name(given)}")
     if not given:

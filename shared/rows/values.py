@@ -35,6 +35,12 @@ def required(fields: Mapping[str, Any], path: str, field: str) -> Any:
     return value
 
 
+def optional_text(fields: Mapping[str, Any], path: str, field: str) -> str | None:
+    """The text at a path; None where there is none, or an empty one. Raises RowError as `clean_text` does."""
+    value = find(fields, path)
+    return None if value is MISSING or value == "" else clean_text(value, field)
+
+
 def clean_text(value: Any, field: str) -> str:
     """The text in Unicode's composed form (NFC). Raises RowError when it is none, empty, or can't be stored."""
     if not isinstance(value, str):
