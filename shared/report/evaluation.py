@@ -6,13 +6,16 @@ from pathlib import Path
 from markupsafe import Markup
 
 from shared.client.operations import JobEvent, Report
-from shared.report import plots
+from shared.report import detail, plots
 from shared.report.curves import training_curves
 from shared.report.page import write_page
 
+MOST_CLASSES = 60
+"""Of a confusion matrix that can still be read."""
+
 
 def write_evaluation_page(path: Path, report: Report, events: Sequence[JobEvent]) -> Path:
-    """Scores, gate, confusion matrix and the training curves of one version."""
+    """Scores, gate, what the task kind has to show, and the training curves of one version."""
     return write_page(
         path,
         "evaluation.html",
@@ -20,6 +23,9 @@ def write_evaluation_page(path: Path, report: Report, events: Sequence[JobEvent]
         report=report,
         scores=scores_plot(report),
         confusion=confusion_plot(report),
+        signatures=detail.signatures(report.detail),
+        tables=detail.tables(report.detail),
+        samples=detail.samples(report.detail),
         curves=training_curves(events) if events else None,
     )
 
@@ -39,6 +45,8 @@ def scores_plot(report: Report) -> Markup:
 
 
 def confusion_plot(report: Report) -> Markup | None:
-    """None for a kind without labels."""
+    """None for a kind without labels, and where there are too many of them to draw."""
     confusion = report.detail.get("confusion")
-    return Markup(plots.matrix(confusion["matrix"], confusion["labels"])) if confusion else None
+    if not confusion or len(confusion["labels"]) > MOST_CLASSES:
+        return None
+    return Markup(plots.matrix(confusion["matrix"], confusion["labels"]))

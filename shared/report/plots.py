@@ -1,15 +1,19 @@
 """Plots as inline SVG, drawn with matplotlib without a display."""
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#64748b", "#dc2626")
 WIDTH, HEIGHT = 6.4, 3.0
 FEW_POINTS = 20
+FEW_LABELS = 12
+LONGEST_NAME = 40
 Points = Sequence[tuple[float, float]]
 
 
@@ -44,15 +48,19 @@ def bars(groups: Mapping[str, Mapping[str, float]], y_label: str) -> str:
 
 def matrix(values: Sequence[Sequence[float]], labels: Sequence[str]) -> str:
     """A confusion matrix: rows are the truth, columns what was answered."""
-    with _drawing("answered", "truth", grid=False) as (axes, done):
+    many = len(labels) > FEW_LABELS
+    height = HEIGHT if not many else HEIGHT * len(labels) / FEW_LABELS
+    with _drawing("answered", "truth", grid=False, height=height) as (axes, done):
         axes.imshow(values, cmap="Blues", aspect="auto")
-        axes.set_xticks(range(len(labels)), labels, fontsize=8)
-        axes.set_yticks(range(len(labels)), labels, fontsize=8)
+        names = [label if len(label) <= LONGEST_NAME else label[:LONGEST_NAME] + "…" for label in labels]
+        axes.set_xticks(range(len(labels)), names, fontsize=8 - 3 * many, rotation=90 * many)
+        axes.set_yticks(range(len(labels)), names, fontsize=8 - 3 * many)
         top = max((value for row in values for value in row), default=0)
         for y, row in enumerate(values):
             for x, value in enumerate(row):
-                colour = "white" if value > top / 2 else "black"
-                axes.text(x, y, f"{value:g}", ha="center", va="center", color=colour, fontsize=8)
+                if value or not many:
+                    colour = "white" if value > top / 2 else "black"
+                    axes.text(x, y, f"{value:g}", ha="center", va="center", color=colour, fontsize=8 - 3 * many)
     return done[0]
 
 
@@ -69,8 +77,17 @@ def timeline(samples: Mapping[str, Points], marks: Mapping[str, float], x_label:
 
 
 @contextmanager
-def _drawing(x_label: str, y_label: str, *, grid: bool = True) -> Iterator[tuple[Axes, list[str]]]:
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+def _drawing(
+    x_label: str, y_label: str, *, grid: bool = True, height: float = HEIGHT
+) -> Iterator[tuple[Axes, list[str]]]:
+    """Names come from rows: they are drawn as text, never read as formulas, in whatever script."""
+    with rc_context({"text.parse_math": False, "svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield from _drawn(x_label, y_label, grid, height)
+
+
+def _drawn(x_label: str, y_label: str, grid: bool, height: float) -> Iterator[tuple[Axes, list[str]]]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.add_subplot()
     done: list[str] = []
     yield axes, done

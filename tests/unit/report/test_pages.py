@@ -66,3 +66,59 @@ def test_every_plot_is_one_svg() -> None:
     for svg in drawn:
         assert svg.startswith("<svg")
         assert svg.count("</svg>") == 1
+
+
+HOSTILE = "<img src=x onerror=alert(1)> $\\frac{1}$ 你好"
+
+
+def shown(tmp_path: Path, **detail: Any) -> str:
+    return write_evaluation_page(tmp_path / "report.html", report(detail=detail), []).read_text()
+
+
+def test_a_page_shows_tables_samples_and_signatures_of_the_kind(tmp_path: Path) -> None:
+    page = shown(
+        tmp_path,
+        tables=[
+            {
+                "title": "Per class",
+                "columns": ["label", "f1", "rows"],
+                "rows": [["PER", 0.51, 12.0], ["LOC", None, 1204.0]],
+                "note": "strict",
+            }
+        ],
+        samples=[{"row_id": "ab" * 32, "candidate": "Ann", "champion": None, "reference": "Ben", "context": "Ben sat"}],
+        signatures={"f1": "seqeval 1.2.2"},
+    )
+    plain = re.sub(r"<[^>]+>", "|", page)
+    assert "PER||0.5100||12|" in plain
+    assert "LOC||–||1,204|" in plain
+    assert "strict" in page
+    assert "f1: seqeval 1.2.2" in page
+    order = [plain.index(text) for text in ("|context|", "|reference|", "|before: champion|", "|this version|")]
+    assert order == sorted(order), "inputs first, then the reference, before and after"
+
+
+def test_text_from_rows_is_escaped_wherever_it_stands(tmp_path: Path) -> None:
+    page = shown(
+        tmp_path,
+        tables=[{"title": HOSTILE, "columns": [HOSTILE, "n"], "rows": [[HOSTILE, 1]], "note": HOSTILE}],
+        samples=[{"row_id": HOSTILE, HOSTILE: HOSTILE, "reference": HOSTILE, "candidate": HOSTILE}],
+        signatures={HOSTILE: HOSTILE},
+        confusion={"labels": [HOSTILE, "b"], "matrix": [[1, 0], [0, 1]]},
+    )
+    assert "<img" not in page
+    assert page.count("&lt;img src=x") >= 9
+
+
+def test_a_table_without_rows_is_a_heading_and_columns(tmp_path: Path) -> None:
+    page = shown(tmp_path, tables=[{"title": "Empty", "columns": ["label", "rows"], "rows": []}])
+    assert "<th>label</th><th>rows</th>" in page
+
+
+def test_a_matrix_of_many_classes_is_drawn_larger_and_of_very_many_not_at_all(tmp_path: Path) -> None:
+    def page(classes: int) -> str:
+        labels = [f"intent {number}" for number in range(classes)]
+        return shown(tmp_path, confusion={"labels": labels, "matrix": [[1] * classes] * classes})
+
+    assert "intent 29" in page(30)
+    assert "Confusion" not in page(200)
