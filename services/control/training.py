@@ -7,7 +7,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from services.control import audit, triggers
+from services.control.fitness import unfit
 from shared.errors import FailedPrecondition, NotFound
+from shared.pipelines.schema import PipelineSpec
 from shared.storage.repositories import datasets, jobs, pipelines
 from shared.storage.repositories.jobs import Wanted
 from shared.storage.tables import Checkpoint, DatasetVersion, Job, Run
@@ -28,7 +30,7 @@ def create(
 ) -> JobView:
     """Starts training by hand; the same key gives the same job. 0 stands for the newest sealed dataset version.
 
-    Raises NotFound, or FailedPrecondition when there is no sealed version to train on.
+    Raises NotFound, or FailedPrecondition when there is no sealed version, or none that can be trained on.
     """
     pipelines.lock(session, pipeline)
     row = pipelines.get(session, pipeline)
@@ -37,6 +39,11 @@ def create(
     if made:
         return view(session, made)
     dataset = _dataset(session, pipeline, dataset_version)
+    reason = unfit(dataset, PipelineSpec.model_validate(row.spec))
+    if reason is not None:
+        raise FailedPrecondition(
+            f"dataset version {dataset.version} of {pipeline!r} can't be trained on: {reason}", pipeline=pipeline
+        )
     job = jobs.create(
         session,
         pipeline=pipeline,

@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from services.control import backlog
+from services.control.fitness import unfit
 from shared.contracts import routes
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.database import clock
@@ -71,6 +72,9 @@ def decide(session: Session, pipeline: Pipeline, dataset: DatasetVersion) -> Dec
     seen = f"{rows} new rows since {f'dataset version {last.dataset_version}' if last else 'the start'}"
     if rows < spec.trigger.new_rows:
         return Decision("no", f"{seen}; {spec.trigger.new_rows} are needed")
+    reason = unfit(dataset, spec)
+    if reason is not None:
+        return Decision("no", f"{seen}; dataset version {dataset.version} can't be trained on: {reason}")
     busy = obstacle(session, dataset)
     if busy is not None:
         return Decision("wait", f"{seen}; {busy}")

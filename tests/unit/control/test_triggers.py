@@ -5,13 +5,13 @@ from threading import Event
 import pytest
 from sqlalchemy import select
 
-from services.control import triggers, verdicts
+from services.control import training, triggers, verdicts
 from services.control.handlers import Handlers
 from services.control.triggers import Decision
 from shared.config import Settings
 from shared.contracts import routes
 from shared.contracts.messages import ConsiderDatasetVersion
-from shared.errors import Unavailable
+from shared.errors import FailedPrecondition, Unavailable
 from shared.messaging.handler import HandlerContext
 from shared.storage.database import Database
 from shared.storage.repositories import jobs, models, pipelines
@@ -192,3 +192,38 @@ def test_a_version_with_held_batches_waits_for_one_without(database: Database) -
     assert decision is not None
     assert decision.decision == "wait"
     assert "without its held batches" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("splits", "labels", "declared", "reason"),
+    [
+        ((0, 10, 90), {"validation": {"a": 10}, "test": {"b": 90}}, None, "none of its 100 rows is in the train split"),
+        ((80, 10, 10), {"train": {"a": 80}, "validation": {"a": 10}}, None, "only the label 'a'"),
+        ((80, 10, 10), {"validation": {"a": 10}}, None, "no label"),
+        ((80, 10, 10), {"train": {"a": 40, "b": 40}, "validation": {"c": 10}}, None, "train split lacks: c; send more"),
+        ((80, 10, 10), {"train": {"a": 40, "b": 40}, "validation": {"c": 10}}, ["a", "b", "c"], None),
+        ((80, 10, 10), {"train": {"a": 40, "b": 40}, "test": {"c": 10}}, None, None),
+    ],
+)
+def test_a_version_that_nothing_can_be_learnt_from_starts_no_job(
+    database: Database,
+    splits: tuple[int, int, int],
+    labels: dict[str, dict[str, int]],
+    declared: list[str] | None,
+    reason: str | None,
+) -> None:
+    start_with(database, 100, labels=declared)
+    with database.write() as session:
+        dataset = session.get(DatasetVersion, (history.NAME, 1))
+        assert dataset is not None
+        dataset.train, dataset.validation, dataset.test = splits
+        dataset.statistics = {"labels": labels}
+    decision = consider(database, 1)
+    assert decision is not None
+    if reason is None:
+        assert decision.decision == "start"
+        return
+    assert decision.decision == "no"
+    assert reason in decision.reason
+    with database.write() as session, pytest.raises(FailedPrecondition, match="can't be trained on"):
+        training.create(session, history.NAME, 0, "", device="cpu", max_attempts=3)
