@@ -1,5 +1,6 @@
 """Finding a field in a product's row, and checking what it holds."""
 
+import json
 import math
 import unicodedata
 from collections.abc import Mapping
@@ -60,6 +61,16 @@ def clean_text(value: Any, field: str) -> str:
     return text
 
 
+def clean_texts(value: Any, field: str, least: int, most: int) -> list[str]:
+    """A list of `least` to `most` texts. Raises RowError, naming the entry that is wrong."""
+    if not isinstance(value, list | tuple):
+        raise RowError(Reason.WRONG_TYPE, field, f"{field} must be a list, not {type_name(value)}")
+    if not least <= len(value) <= most:
+        message = f"{field} has {len(value)} entries; it must have {least} to {most}"
+        raise RowError(Reason.WRONG_COUNT, field, message)
+    return [clean_text(one, f"{field}[{position}]") for position, one in enumerate(value)]
+
+
 def clean_label(value: Any, field: str) -> str:
     """A label as text; a whole number is taken as its digits. Raises RowError."""
     if isinstance(value, str | bool) or not isinstance(value, int | float):
@@ -69,6 +80,29 @@ def clean_label(value: Any, field: str) -> str:
     if value != int(value) or abs(value) > EXACT_INTEGERS:
         raise RowError(Reason.WRONG_TYPE, field, f"{field} must be text or a whole number, not {value}")
     return str(int(value))
+
+
+def whole_number(value: Any, field: str) -> int:
+    """A number without a fraction, however it travels. Raises RowError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
+        given = value if isinstance(value, float) else type_name(value)
+        raise RowError(Reason.WRONG_TYPE, field, f"{field} must be a whole number, not {given}")
+    return int(value)
+
+
+def a_list(value: Any, field: str) -> list[Any]:
+    """Raises RowError for anything but a list."""
+    if not isinstance(value, list | tuple):
+        raise RowError(Reason.WRONG_TYPE, field, f"{field} must be a list, not {type_name(value)}")
+    return list(value)
+
+
+def from_json(text: str) -> Any:
+    """What the text says as JSON; the text itself when it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def type_name(value: Any) -> str:

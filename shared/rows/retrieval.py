@@ -1,0 +1,67 @@
+"""Rows of ranking and embedding: a query, texts that fit it, and texts that do not."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from shared.pipelines.schema import PipelineSpec
+from shared.rows.base import ParsedRow, Reason, RowError, Schema, loosened, row_id
+from shared.rows.values import MISSING, clean_text, clean_texts, find, quoted, required
+
+MAX_POSITIVES = 64
+MAX_NEGATIVES = 256
+
+
+class RetrievalSchema(Schema):
+    """`query`; `positive`, a text, or `positives`, a list; `negatives`, a list that may be missing or empty.
+
+    Texts given twice count once. All rows of one query share a side.
+    """
+
+    kind: ClassVar[str]
+    columns = ("query", "positives", "negatives")
+    outputs = frozenset({"positive"})
+
+    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+        names = spec.data.fields
+        query = clean_text(required(fields, names.get("query", "query"), "query"), "query")
+        positives = list(dict.fromkeys(_positives(fields, names)))
+        found = find(fields, names.get("negatives", "negatives"))
+        given = [] if found is MISSING else clean_texts(found, "negatives", 0, MAX_NEGATIVES)
+        negatives = list(dict.fromkeys(given))
+        for position, negative in enumerate(given):
+            if negative in positives:
+                message = f"negatives[{position}] is a positive, too: {quoted(negative)}"
+                raise RowError(Reason.CONTRADICTION, f"negatives[{position}]", message)
+        content = row_id(self.kind, query, str(len(positives)), *positives, *negatives)
+        stored = {"query": query, "positives": positives, "negatives": negatives}
+        return ParsedRow(content, loosened(query), stored)
+
+    def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:
+        """A correction is the text that should have come first; the other candidates are its negatives."""
+        others = given.get("candidates")
+        negatives = [one for one in others if one != correction] if isinstance(others, list) else []
+        return {"query": given.get("query"), "positive": correction, "negatives": negatives[:MAX_NEGATIVES]}
+
+    def lengths(self, fields: Mapping[str, Any]) -> dict[str, int]:
+        return {
+            "characters": sum(map(len, (fields["query"], *fields["positives"], *fields["negatives"]))),
+            "negatives": len(fields["negatives"]),
+        }
+
+
+class RankingSchema(RetrievalSchema):
+    kind = "ranking"
+
+
+class EmbeddingSchema(RetrievalSchema):
+    kind = "embedding"
+
+
+def _positives(fields: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    several = find(fields, names.get("positives", "positives"))
+    if several is not MISSING:
+        return clean_texts(several, "positives", 1, MAX_POSITIVES)
+    one = find(fields, names.get("positive", "positive"))
+    if one is MISSING:
+        raise RowError(Reason.MISSING_FIELD, "positive", "positive is missing, and so is positives")
+    return [clean_text(one, "positive")]
