@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
+from shared.storage.digests import file_digest as file_digest
+
 WEIGHTS = ("*.safetensors",)
 TOKENIZER = (
     "tokenizer*.json",
@@ -16,16 +18,6 @@ TOKENIZER = (
 )
 BASE_FILES = (*WEIGHTS, "config.json", *TOKENIZER)
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
-CHUNK = 1 << 20
-
-
-def file_digest(path: Path) -> str:
-    """Digest of a file's bytes, read in chunks."""
-    state = sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            state.update(chunk)
-    return state.hexdigest()
 
 
 def folder_digest(folder: Path, patterns: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from shared.errors import DataCorrupted, InvalidArgument, NotFound
+from shared.storage.digests import file_digest as file_digest
 from shared.storage.ids import new_id
 from shared.storage.stores import open_store
 
@@ -19,12 +20,6 @@ MANIFEST = "manifest.sha256.json"
 ARTIFACT = "artifact:"
 """Prefix of a base model that is a folder in the store."""
 CHUNK_BYTES = 1 << 20
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Artifacts:
