@@ -23,10 +23,7 @@ class InstructionSchema(Schema):
     def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
         messages = find(fields, names.get("messages", "messages"))
-        if messages is MISSING:
-            row = _from_fields(fields, names)
-        else:
-            row = _from_messages(checked_messages(messages))
+        row = _from_fields(fields, names) if messages is MISSING else _from_messages(checked_messages(messages))
         content = [row[name] or "" for name in FIELDS]
         asked = SEPARATOR.join(loosened(row[name] or "") for name in FIELDS if name != "output")
         return ParsedRow(row_id(self.kind, *content), asked, row)

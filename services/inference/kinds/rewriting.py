@@ -23,16 +23,12 @@ from services.inference.kinds.capabilities import DEFAULT_NEW_TOKENS, PendingTex
 from services.inference.kinds.generation import Generator
 from shared.errors import Cancelled, DeadlineExceeded, FlywheelError, InvalidArgument
 from shared.modeling.kinds.base import length_limit
-from shared.modeling.kinds.rewriting import Route, find_route
+from shared.modeling.kinds.routes import Route, find_route
 from shared.modeling.loading import LoadedModel
+from shared.modeling.prompts import DEFAULT_PROMPTS, TEXT, filled
 
 SEQ2SEQ_LIMITS = BatchLimits(batch=8, batch_tokens=1024, budget_seconds=0.005)
 PROBE = Rewriting(max_tokens=3, num_beams=1)
-INSTRUCTIONS = {
-    "translation": "Translate from {source} to {target}:\n{text}",
-    "summarisation": "Summarise:\n{text}",
-}
-"""What a causal model is asked when its card has no prompt."""
 
 
 class Seq2SeqWriter(Rewrites):
@@ -65,7 +61,7 @@ class Seq2SeqWriter(Rewrites):
         least = min(bounds.min_tokens, most)
         route = self._route(languages)
         beams = Beams(most, least, bounds.num_beams, bounds.length_penalty, route.forced_first)
-        prompts = [route.prefix + filled(self._prompt or "{text}", text, languages) for text in texts]
+        prompts = [route.prefix + filled(self._prompt or TEXT, text, languages) for text in texts]
         sources = [Source(tuple(one.ids), beams) for one in self._encoder(route.source).texts(prompts)]
         return _Ticketed(self._batcher.submit(sources, deadline), sources, self.tokenizer)
 
@@ -121,7 +117,7 @@ class CausalWriter(Rewrites):
         self.tokenizer = generator.tokenizer
         self.engine_name = generator.engine_name
         self._generator = generator
-        self._prompt = prompt or INSTRUCTIONS[self.kind]
+        self._prompt = prompt or DEFAULT_PROMPTS[self.kind]
         self._numbers = count()
 
     @property
@@ -205,13 +201,6 @@ def serve_summariser(loaded: LoadedModel, resources: Resources) -> Served:
     if loaded.model.config.is_encoder_decoder:
         return _Seq2SeqSummariser(loaded, resources)
     return _CausalSummariser(generation.serve(loaded, resources), loaded.card.prompt)
-
-
-def filled(prompt: str, text: str, languages: tuple[str, str]) -> str:
-    """The prompt with its places filled; braces in the text are left alone."""
-    source, target = languages
-    before, place, after = prompt.replace("{source}", source).replace("{target}", target).partition("{text}")
-    return f"{before}{text}{after}" if place else f"{before}\n{text}"
 
 
 class _Ticketed(PendingTexts):

@@ -6,6 +6,9 @@ from shared.modeling.kinds.base import Kind, ServedKind
 from shared.modeling.kinds.chat import Chat
 from shared.modeling.kinds.classification import Classification
 from shared.modeling.kinds.embedding import Embedding
+from shared.modeling.kinds.generation import Generation
+from shared.modeling.kinds.instruction import Instruction
+from shared.modeling.kinds.pretraining import Pretraining
 from shared.modeling.kinds.question_answering import QuestionAnswering
 from shared.modeling.kinds.ranking import Ranking
 from shared.modeling.kinds.relation_extraction import RelationExtraction
@@ -13,7 +16,18 @@ from shared.modeling.kinds.rewriting import Summarisation, Translation
 from shared.modeling.kinds.token_classification import TokenClassification
 from shared.pipelines.options import Options
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Classification, Chat)}
+KINDS: dict[str, type[Kind]] = {
+    kind.name: kind
+    for kind in (
+        Classification,
+        Translation,
+        Summarisation,
+        Chat,
+        Instruction,
+        Generation,
+        Pretraining,
+    )
+}
 """What can be trained and judged."""
 
 SERVED: dict[str, type[ServedKind]] = {
@@ -27,8 +41,6 @@ SERVED: dict[str, type[ServedKind]] = {
             AnswerSelection,
             Embedding,
             Ranking,
-            Translation,
-            Summarisation,
         )
     },
 }

@@ -31,7 +31,8 @@ class Example:
     weight: int
     """How many predictions the loss is summed over."""
     segments: list[int] | None = None
-    """Which of two texts each token belongs to, for models that are told (0 or 1); None: all are 0."""
+    """Which of two texts each token belongs to, for models that are told (0 or 1), or which document of a pack; None:
+    all are 0."""
     others: tuple[list[int], ...] = ()
     """Further sequences of the row: candidates, a positive and negatives."""
 

@@ -12,7 +12,7 @@ from shared.modeling.kinds.embedding import cosines, normalise
 from shared.modeling.kinds.pairs import check_pair_labels, fit
 from shared.modeling.kinds.question_answering import Window, best_span
 from shared.modeling.kinds.relation_extraction import Direction, mark, merge_directions
-from shared.modeling.kinds.rewriting import find_route
+from shared.modeling.kinds.routes import find_route
 from shared.modeling.kinds.token_classification import decode_entities
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC")
