@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.quality.sources import Raw, RawRows
 from benchmarks.quality.studies import Sizes, Study
+from shared.pipelines.kinds import KINDS
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, RowError
 
@@ -35,7 +36,7 @@ class Material:
 def prepare(study: Study, raw: RawRows, sizes: Sizes) -> Material:
     """Raises ValueError or KeyError when the platform does not have the study's kind."""
     spec = PipelineSpec.model_validate(
-        {"name": study.name, "kind": study.kind, "base": study.base, "options": dict(study.options)}
+        {"name": study.name, "kind": study.kind, "base": study.base, "options": _options(study, sizes)}
     )
     shaped = study.shape(raw)
     test = _checked(shaped.test, spec, "test", frozenset())
@@ -44,6 +45,12 @@ def prepare(study: Study, raw: RawRows, sizes: Sizes) -> Material:
     return Material(
         study, spec, _first(train, sizes.train), _first(test, sizes.test), min(sizes.prompted, sizes.test), left_out
     )
+
+
+def _options(study: Study, sizes: Sizes) -> dict[str, Any]:
+    """The same rows are answered by ours as by a prompted model, where a kind writes answers for some rows only."""
+    answered = {"answered_rows": sizes.prompted} if "answered_rows" in KINDS[study.kind].options else {}
+    return {**answered, **study.options}
 
 
 def _checked(rows: list[Raw], spec: PipelineSpec, side: str, taken: frozenset[str]) -> dict[str, tuple[str, Row]]:

@@ -1,8 +1,21 @@
 """From the rows of a data set to rows of a task kind, with our field names."""
 
-from benchmarks.quality.sources import RawRows
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+
+from benchmarks.quality.sources import Raw, RawRows
 
 OUT_OF_SCOPE = "oos"
+CANDIDATES = 8
+"""Texts that answer selection chooses among."""
+LIKED = 4.0
+"""Stars from which a film counts as liked."""
+TASTE = 5
+"""Liked films that say what a person likes."""
+UNSEEN = 15
+"""Films that the person never rated, beside the next one liked."""
 
 
 def as_they_are(raw: RawRows) -> RawRows:
@@ -13,3 +26,78 @@ def as_they_are(raw: RawRows) -> RawRows:
 def in_scope_judges(raw: RawRows) -> RawRows:
     """Out-of-scope rows are learnt, so that a model may say so, but only intents judge."""
     return RawRows(raw.train, [row for row in raw.test if row["label"] != OUT_OF_SCOPE])
+
+
+def texts_of(field: str) -> Callable[[RawRows], RawRows]:
+    """One field of the rows as running text."""
+
+    def shape(raw: RawRows) -> RawRows:
+        return RawRows(*([{"text": row[field]} for row in rows] for rows in (raw.train, raw.test)))
+
+    return shape
+
+
+def answers_to_choose(raw: RawRows) -> RawRows:
+    """Of queries with their positive and negatives: the positive among those and others' positives."""
+    return RawRows(*map(_choices, (raw.train, raw.test)))
+
+
+def next_film(raw: RawRows) -> RawRows:
+    """Of ratings: what a person liked, as text, with the film that the person liked next and some never rated.
+
+    Ratings are in the order of time; a person's test rows come after all of that person's train rows.
+    """
+    titles = {item["item"]: _title(item) for item in raw.more}
+    train, rated = _by_person(raw.train), _by_person([*raw.train, *raw.test])
+    return RawRows(
+        [row for person in sorted(train) for row in _tastes(train[person], [], rated[person], titles)],
+        [
+            row
+            for person, ratings in sorted(_by_person(raw.test).items())
+            for row in _tastes(ratings, _liked(train.get(person, [])), rated[person], titles)
+        ],
+    )
+
+
+def _choices(rows: Sequence[Raw]) -> list[Raw]:
+    drawn = random.Random(0)
+    positives = sorted({row["positive"] for row in rows})
+    shaped = []
+    for row in rows:
+        held = [row["positive"], *row["negatives"]]
+        others = (text for text in drawn.sample(positives, min(len(positives), 2 * CANDIDATES)) if text not in held)
+        candidates = [*held, *islice(others, max(0, CANDIDATES - len(held)))]
+        drawn.shuffle(candidates)
+        shaped.append({"question": row["query"], "candidates": candidates, "answer": row["positive"]})
+    return shaped
+
+
+def _by_person(ratings: Sequence[Raw]) -> Mapping[int, list[Raw]]:
+    grouped: dict[int, list[Raw]] = defaultdict(list)
+    for rating in sorted(ratings, key=lambda rating: rating["timestamp"]):
+        grouped[rating["user"]].append(rating)
+    return grouped
+
+
+def _liked(ratings: Sequence[Raw]) -> list[int]:
+    return [rating["item"] for rating in ratings if rating["rating"] >= LIKED]
+
+
+def _tastes(ratings: Sequence[Raw], before: list[int], rated: Sequence[Raw], titles: Mapping[int, str]) -> list[Raw]:
+    """A row for each liked film after the first few."""
+    seen = {rating["item"] for rating in rated}
+    unseen = [titles[item] for item in sorted(titles.keys() - seen)]
+    drawn = random.Random(ratings[0]["user"])
+    history, rows = list(before), []
+    for item in _liked(ratings):
+        if len(history) >= TASTE:
+            liked = "; ".join(titles[one] for one in history[-TASTE:])
+            rows.append(
+                {"query": f"Liked: {liked}", "positive": titles[item], "negatives": drawn.sample(unseen, UNSEEN)}
+            )
+        history.append(item)
+    return rows
+
+
+def _title(item: Raw) -> str:
+    return f"{item['title']}, {', '.join(item['genres'])}"

