@@ -34,9 +34,10 @@ def each_file_once() -> Iterator[None]:
     """While the block runs, a file whose digest was taken in it, and that did not change since, is not read again.
 
     For work of one go, such as loading a model, whose steps each verify what they use. Threads share it with a copy of
-    the context.
+    the context; a block inside another is part of it.
     """
-    token = _read.set({})
+    outer = _read.get()
+    token = _read.set({} if outer is None else outer)
     try:
         yield
     finally:

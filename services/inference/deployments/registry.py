@@ -207,6 +207,10 @@ class Registry:
                 or (one.state is not State.LOADING and one.key not in needed and not one.pinned and not one.on_demand)
             ]
 
+    def is_busy(self) -> bool:
+        """Whether a request runs. Takes no lock: who asks may be anywhere."""
+        return any(one.in_flight for one in tuple(self._deployments.values()))
+
     def memory_bytes(self) -> int:
         """What all loaded versions take."""
         with self._lock:

@@ -27,14 +27,17 @@ from services.inference.kinds.hosting import (
 )
 from services.inference.models.lineage import BASE_VERSION, Lineage, VersionRecord
 from services.inference.models.memory import memory_limit
+from services.inference.models.reading import Reading
 from services.inference.models.sharing import Place, check_base, join, place_of
 from shared.config import Settings
 from shared.errors import DataCorrupted, ResourceExhausted
 from shared.modeling.bases import BaseModel, open_base
 from shared.modeling.devices import choose_device, fast_at_bfloat16
+from shared.modeling.digests import weights_digest
 from shared.modeling.loading import DTYPES, LoadedModel, load_base, load_model, tensor_file_bytes
 from shared.modeling.methods import find_method
 from shared.storage.artifacts import Artifacts
+from shared.storage.digests import each_file_once
 from shared.telemetry import metrics
 from shared.telemetry.logs import get_logger
 
@@ -65,7 +68,9 @@ class TorchLoader:
         self._device = choose_device(settings.device)
         self._engines = EngineChoice(settings.engines)
         self._hosts = Hosts()
+        self._reading = Reading()
 
+    @each_file_once()
     def memory_needed(self, record: VersionRecord) -> int:
         place = self._place(record)
         if place is not None and self._hosts.find(self._host_key(place)):
@@ -73,10 +78,11 @@ class TorchLoader:
         folder = self._weights_folder(record)
         return self._bytes_of(folder, record) + self._cache_needed(folder, record)
 
+    @each_file_once()
     def load(self, record: VersionRecord) -> tuple[Served, Lineage]:
         torch.set_num_threads(1)  # a pool of OpenMP threads here would slow the compute thread's down
         try:
-            served, weights_digest = self._load(record)
+            served, full_digest = self._load(record)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -88,7 +94,7 @@ class TorchLoader:
             raise
         lineage = record.lineage.by(served.engine_name)
         if record.key.version == BASE_VERSION:
-            lineage = replace(lineage, weights_digest=weights_digest)
+            lineage = replace(lineage, weights_digest=full_digest)
         return served, lineage
 
     def _load(self, record: VersionRecord) -> tuple[Served, str]:
@@ -107,7 +113,7 @@ class TorchLoader:
     def _place(self, record: VersionRecord) -> Place | None:
         if self._engines[record.key.model] != TORCH:
             return None
-        return place_of(record, self._artifacts.fetch_folder, lambda: self._base(record))
+        return place_of(record, self._fetch, lambda: self._base(record))
 
     def _host_key(self, place: Place) -> str:
         return f"{place.base_digest} {self._settings.weights}"
@@ -126,7 +132,15 @@ class TorchLoader:
         return host_of(engine, loaded, ends, model_bytes(loaded.model))
 
     def _base(self, record: VersionRecord) -> BaseModel:
-        return open_base(record.base, self._bases, self._artifacts)
+        return self._reading.run(open_base, record.base, self._bases, self._artifacts)
+
+    def _fetch(self, uri: str) -> Path:
+        return self._reading.run(self._fetch_verified, uri)
+
+    def _fetch_verified(self, uri: str) -> Path:
+        folder = self._artifacts.fetch_folder(uri)
+        weights_digest(folder)  # loading takes it again, from memory then
+        return folder
 
     def _load_base(self, record: VersionRecord) -> LoadedModel:
         kind = kind_of_base(record.kind)
@@ -135,7 +149,7 @@ class TorchLoader:
         )
 
     def _load_version(self, record: VersionRecord) -> LoadedModel:
-        folder = self._artifacts.fetch_folder(record.weights_uri)
+        folder = self._fetch(record.weights_uri)
         base = self._base(record).path if find_method(record.method).adapter else None
         loaded = load_model(folder, base=base, device=self._device, dtype=self._dtype(record.kind))
         for what, found, wanted in (
@@ -148,7 +162,7 @@ class TorchLoader:
 
     def _weights_folder(self, record: VersionRecord) -> Path:
         full = record.key.version != BASE_VERSION and not find_method(record.method).adapter
-        return self._artifacts.fetch_folder(record.weights_uri) if full else self._base(record).path
+        return self._fetch(record.weights_uri) if full else self._base(record).path
 
     def _bytes_of(self, folder: Path, record: VersionRecord) -> int:
         kept = torch.int8 if self._int8(record.kind) else DTYPES[self._dtype(record.kind)]

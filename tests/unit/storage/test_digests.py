@@ -52,6 +52,14 @@ def test_a_file_is_read_once_inside_the_block_whatever_its_path(file: Path, read
     assert len(reads) == 1
 
 
+def test_a_block_inside_another_is_part_of_it(file: Path, reads: list[str]) -> None:
+    with each_file_once():
+        with each_file_once():
+            file_digest(file)
+        file_digest(file)
+    assert len(reads) == 1
+
+
 def test_a_file_that_changed_is_read_again_even_with_its_old_size_and_time(file: Path) -> None:
     with each_file_once():
         file_digest(file)
