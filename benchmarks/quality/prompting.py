@@ -7,20 +7,20 @@ import copy
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, GenerationConfig
 
 from shared.modeling.bases import resolve_base
 from shared.modeling.devices import fast_at_bfloat16
-from shared.modeling.kinds.base import pad
+from shared.modeling.kinds.base import IGNORED, by_length, mask_of, pad
 from shared.modeling.kinds.turns import Message, encode_prompt
 from shared.modeling.loading import LoadedModel, load_base
-from shared.modeling.predict import generate
 
 ANSWERS_AT_ONCE = 32
+PROMPTS_AT_ONCE = 8
 
 
 class Writer:
@@ -40,9 +40,40 @@ class Writer:
             found += self._weigh(first, answers[start : start + ANSWERS_AT_ONCE])
         return found
 
-    def answers(self, prompts: Sequence[Sequence[Message]], tokens: int) -> list[str]:
-        """Greedy answers of at most so many tokens."""
-        return generate(self.loaded, prompts, tokens)
+    @torch.inference_mode()
+    def nats(self, before: list[int], ids: list[int], targets: list[int]) -> float:
+        """Loss summed over the targets (IGNORED where there is none) of `ids`, read after `before`."""
+        self._after(before)
+        learnt = [at for at, target in enumerate(targets) if at > 0 and target != IGNORED]
+        logits = self._model(input_ids=torch.tensor([ids]), past_key_values=copy.deepcopy(self._cache)).logits[0]
+        chances = torch.log_softmax(logits[[at - 1 for at in learnt]].float(), -1)
+        return -float(chances[range(len(learnt)), [targets[at] for at in learnt]].sum())
+
+    @torch.inference_mode()
+    def complete(self, prompts: Sequence[list[int]], tokens: int) -> list[str]:
+        """Greedy continuations of token ids, of at most so many tokens, in the order given."""
+        tokenizer: Any = self.loaded.tokenizer
+        texts = [""] * len(prompts)
+        for indices in by_length([len(ids) for ids in prompts], PROMPTS_AT_ONCE):
+            chosen = [prompts[index] for index in indices]
+            given = pad(chosen, int(tokenizer.pad_token_id), left=True)
+            output = cast(Any, self.loaded.model).generate(
+                input_ids=given, attention_mask=mask_of(chosen, left=True), generation_config=self._greedy(tokens)
+            )
+            found = tokenizer.batch_decode(output[:, given.shape[1] :], skip_special_tokens=True)
+            for index, text in zip(indices, found, strict=True):
+                texts[index] = text.strip()
+        return texts
+
+    def _greedy(self, tokens: int) -> GenerationConfig:
+        tokenizer: Any = self.loaded.tokenizer
+        settings = {
+            "do_sample": False,
+            "max_new_tokens": tokens,
+            "pad_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        }
+        return GenerationConfig.from_dict(settings)
 
     def _after(self, ids: list[int]) -> Tensor:
         """Log-probabilities (vocabulary) of the token after `ids`."""

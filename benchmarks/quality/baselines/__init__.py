@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping
 
-from benchmarks.quality.baselines import classification
+from benchmarks.quality.baselines import classification, writing
 from benchmarks.quality.contenders import Contender
 
 BASELINES: Mapping[str, tuple[Contender, ...]] = {
     "classification": classification.CONTENDERS,
+    "translation": writing.TRANSLATION,
+    "summarisation": writing.SUMMARISATION,
+    "chat": writing.CONVERSATION,
+    "instruction": writing.CONVERSATION,
+    "generation": writing.CONVERSATION,
 }

@@ -4,6 +4,7 @@ import torch
 from benchmarks.quality.prompting import Writer, turns
 from shared.modeling.bases import BaseModel
 from shared.modeling.digests import base_digest
+from shared.modeling.kinds.base import IGNORED
 from shared.modeling.kinds.turns import encode_prompt
 from shared.modeling.loading import load_base
 from tests.support.tiny_models import tiny_decoder
@@ -38,3 +39,24 @@ def test_more_answers_than_fit_one_pass_are_weighed_alike(writer):
     answers = [f"{number} coins" for number in range(40)]
     together = writer.log_likelihoods(prompt, answers)
     assert together[37] == pytest.approx(writer.log_likelihoods(prompt, [answers[37]])[0], abs=1e-3)
+
+
+@torch.inference_mode()
+def test_the_loss_of_an_answer_is_that_of_a_plain_pass(writer):
+    tokenizer = writer.loaded.tokenizer
+    before, ids = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("the quick fox", "a bad film"))
+    targets = [ids[0], *[IGNORED] * (len(ids) - 3), *ids[-2:]]
+    chances = writer.loaded.model(torch.tensor([before + ids])).logits[0].log_softmax(-1)
+    places = [len(before) + len(ids) - 3, len(before) + len(ids) - 2]
+    wanted = -sum(float(chances[place, token]) for place, token in zip(places, ids[-2:], strict=True))
+    for _ in range(2):
+        assert writer.nats(before, ids, targets) == pytest.approx(wanted, abs=1e-3)
+
+
+def test_prompts_are_completed_in_their_order_and_each_as_if_alone(writer):
+    tokenizer = writer.loaded.tokenizer
+    texts = ["the quick", "what is the price? it is ten coins for", "a"]
+    prompts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    together = writer.complete(prompts, 6)
+    assert together == [writer.complete([prompt], 6)[0] for prompt in prompts]
+    assert writer.complete([], 6) == []
