@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from shared.pipelines.kinds import NEW_BASE
+
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "source.spm")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 MODEL_REFERENCE = re.compile(r"model:(?P<model>[a-z0-9][a-z0-9_-]*)@(?P<alias>[a-z0-9_-]+)")
@@ -27,6 +29,8 @@ class BaseFiles:
 
 def find_base(base: str) -> BaseFiles:
     """Locate a base model; raises ValueError with the reason when it is nowhere."""
+    if base == NEW_BASE:
+        raise ValueError("a model made from scratch has no base model")
     folder = Path(base).expanduser()
     if folder.is_dir():
         return _in_folder(folder, f"base folder {base}")
@@ -43,6 +47,8 @@ def base_exists(base: str) -> str | None:
 
     Quick: reads no weights and opens no connection; whether a hub id exists is known once it is fetched.
     """
+    if base == NEW_BASE:
+        return None
     if base.startswith("model:"):
         return None if MODEL_REFERENCE.fullmatch(base) else f"{base!r} should read model:NAME@ALIAS"
     try:

@@ -78,7 +78,7 @@ KINDS: dict[str, KindFacts] = {
     "instruction": KindFacts(_SPOKEN, base_answers=True, options=("prompt", "answer_tokens", "answered_rows")),
     "generation": KindFacts({"loss": "lower", "perplexity": "lower"}, base_answers=True),
     "pretraining": KindFacts(
-        {"loss": "lower", "perplexity": "lower", "bits_per_byte": "lower", "accuracy": "higher"},
+        {"bits_per_byte": "lower", "loss": "lower", "perplexity": "lower", "accuracy": "higher"},
         base_answers=True,
         options=(
             "objective",

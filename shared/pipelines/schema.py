@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from shared.pipelines.from_scratch import check_pretraining
 from shared.pipelines.kinds import KINDS, METRICS, NEW_BASE, PRIMARY, KindName
 from shared.pipelines.methods import MethodConfig, complete_method
 from shared.pipelines.options import Options, check_options
@@ -142,6 +143,8 @@ class PipelineSpec(Part):
             raise ValueError(f"labels: kind {self.kind} has no labels")
         if self.base == NEW_BASE and self.kind != "pretraining":
             raise ValueError(f"base: only pretraining makes a new model, not kind {self.kind}")
+        if self.kind == "pretraining":
+            check_pretraining(self.base, self.options, self.method.name)
         if gate.base is not None and not (facts.base_answers and self.base != NEW_BASE):
             raise ValueError(
                 "gate.base: the untouched base model has no head to answer with; compare with the champion"
