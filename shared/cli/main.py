@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.core import TyperGroup
 
-from shared.cli import ask, data, demo, jobs, models, pipelines, platform, reports, rows, serving
+from shared.cli import ask, data, demo, jobs, models, pipelines, platform, reports, rows, serving, texts
 from shared.cli.doctor import doctor
 from shared.cli.status import status
 from shared.errors import Cancelled, DeadlineExceeded, FlywheelError, Unavailable
@@ -26,6 +26,7 @@ for command in (
     *(pipelines.apply, rows.ingest, jobs.train, jobs.jobs, jobs.watch, jobs.cancel, jobs.pause, jobs.resume),
     *(models.models, models.promote, models.rollback),
     *(serving.deployments, serving.load, serving.unload, serving.traffic),
+    *(texts.tag, texts.relate, texts.answer, texts.embed, texts.score, texts.translate, texts.summarize),
     *(ask.classify, ask.chat, ask.feedback, reports.lineage, reports.report, doctor),
 ):
     app.command()(command)

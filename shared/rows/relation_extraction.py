@@ -32,7 +32,7 @@ class RelationExtractionSchema(Schema):
         label = clean_label(required(fields, names.get("label", "label"), "label"), "label")
         check_label(label, spec.labels)
         if MARK.search(text):
-            text, head, tail = _unmarked(text)
+            text, head, tail = read_marks(text)
         else:
             head = _place(required(fields, names.get("head", "head"), "head"), given, text, "head")
             tail = _place(required(fields, names.get("tail", "tail"), "tail"), given, text, "tail")
@@ -52,7 +52,7 @@ class RelationExtractionSchema(Schema):
         return {"characters": len(fields["text"])}
 
 
-def _unmarked(text: str) -> tuple[str, Span, Span]:
+def read_marks(text: str) -> tuple[str, Span, Span]:
     """The text without its marks, and the spans of e1 and e2. Raises RowError when the marks are not one pair each."""
     found = MARKED.search(text)
     if found is None or found["one"] == found["two"] or len(MARK.findall(text)) != 4:

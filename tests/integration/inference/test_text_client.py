@@ -1,10 +1,13 @@
-"""The client's calls to encoders and writers."""
+"""The client's calls and the commands for encoders and writers."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from shared.cli import output
+from shared.cli.main import execute
 from shared.client import FlywheelClient
 from shared.errors import FailedPrecondition, InvalidArgument
 from shared.modeling.quiet import quiet_libraries
@@ -17,8 +20,8 @@ from tests.support.wait import eventually
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlywheelClient]:
-    """A version of each kind, named after it with dashes; `new` is a classification without a version."""
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a server with a version of each kind, named after it with dashes; `new` is a classification without one."""
     folder: Path = tmp_path_factory.mktemp("client")
     database = Database(f"sqlite:///{folder / 'flywheel.db'}")
     Base.metadata.create_all(database.engine)
@@ -37,10 +40,33 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlywheelClient]
     platform.start()
     eventually(lambda: sum(bool(one.aliases) for one in platform.deployments().values()) == len(folders), 60)
     assert platform.application is not None
-    with FlywheelClient(inference=platform.application.address) as made_client:
-        yield made_client
+    yield platform.application.address
     platform.close()
     database.close()
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Iterator[FlywheelClient]:
+    with FlywheelClient(inference=address) as made:
+        yield made
+
+
+@pytest.fixture
+def flywheel(
+    address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs a command line; its exit code and what it printed."""
+    monkeypatch.setenv("FLYWHEEL_HOME", str(tmp_path))
+    monkeypatch.setenv("FLYWHEEL_INFERENCE_ADDRESS", address)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        output.console.cache_clear()
+        code = execute(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return run
 
 
 def test_every_method_has_a_call(client: FlywheelClient) -> None:
@@ -76,3 +102,43 @@ def test_the_untouched_base_of_a_pipeline_embeds_and_does_not_classify(client: F
     assert answer.lineage.version == 0
     with pytest.raises(FailedPrecondition, match="has no head before it is trained"):
         client.classify("new", "a good film", alias="base")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (("tag", "token-classification", "open the door"), "token-classification v1"),
+        (("relate", "relation-extraction", "turn the <e1>key</e1> and push the <e2>door</e2>"), "key"),
+        (("answer", "question-answering", "what?", "--context", "ten coins for one"), "question-answering v1"),
+        (("answer", "answer-selection", "what?", "--candidate", "one", "--candidate", "two"), "answer-selection v1"),
+        (("embed", "embedding", "a film"), "embedding v1"),
+        (("score", "ranking", "door", "a film", "a [bold] door"), "a [bold] door"),
+        (("summarize", "summarisation", "a good film", "--max-tokens", "4"), "summarisation v1"),
+        (("translate", "translation", "a", "--source", "en", "--target", "de", "--max-tokens", "4"), "translation v1"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else "",
+)
+def test_every_kind_has_a_command(
+    flywheel: Callable[..., tuple[int, str]], arguments: tuple[str, ...], shown: str
+) -> None:
+    code, said = flywheel(*arguments)
+    assert (code, shown in said) == (0, True), said
+    code, said = flywheel(*arguments, "--json")
+    assert code == 0
+    assert json.loads(said)["lineage"]["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (("answer", "question-answering", "what?"), 2, "--context or some --candidate"),
+        (("tag", "ranking", "a"), 1, "is of kind ranking"),
+        (("relate", "relation-extraction", "no marks here"), 1, "<e1>"),
+        (("translate", "translation", "a", "--target", "xx"), 1, "target_language"),
+    ],
+)
+def test_a_wrong_question_says_why(
+    flywheel: Callable[..., tuple[int, str]], arguments: tuple[str, ...], code: int, reason: str
+) -> None:
+    found, said = flywheel(*arguments)
+    assert (found, reason in said) == (code, True), said
