@@ -19,11 +19,7 @@ struct Source {
     }
 };
 
-void pack_pairs(const Source& source, int inputs, std::uint32_t* out, int stride) {
-    for (int at = 0; at < inputs; at += 16, out += 8 * stride) scatter<8>(to_pairs(source.at(at)), out, stride);
-}
-
-float pack_bytes(const Source& source, int inputs, std::uint32_t* out, int stride) {
+float pack_bytes(const Source& source, int inputs, const Block& block, int row) {
     __m512 largest = _mm512_setzero_ps();
     __mmask16 broken = 0;
     for (int at = 0; at < inputs; at += 16) {
@@ -34,11 +30,12 @@ float pack_bytes(const Source& source, int inputs, std::uint32_t* out, int strid
     if (broken) return std::nanf("");
     const float scale = std::fmax(_mm512_reduce_max_ps(largest) / 32767.0f, 1e-30f);
     const __m512 inverse = _mm512_set1_ps(1.0f / scale);
-    for (int at = 0; at < inputs; at += 16, out += 4 * stride) {
+    for (int at = 0; at < inputs; at += 16) {
         const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(source.at(at), inverse));
         const __m512i high = _mm512_add_epi32(_mm512_srai_epi32(whole, 8), _mm512_set1_epi32(128));
-        scatter<4>(_mm512_cvtepi32_epi8(high), out, stride);
-        scatter<4>(_mm512_cvtepi32_epi8(whole), out + 1, stride);
+        auto* out = block.at(at / 4) + 2 * row * kGroup;
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(high));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + kGroup), _mm512_cvtepi32_epi8(whole));
     }
     return scale;
 }
@@ -46,25 +43,26 @@ float pack_bytes(const Source& source, int inputs, std::uint32_t* out, int strid
 }  // namespace
 
 void reserve(Packed& packed, int count, const Packing& what) {
-    if (what.pairs) packed.pairs.reserve(static_cast<std::size_t>(count) * what.inputs / 2);
+    if (what.pairs) packed.pairs.reserve(static_cast<std::size_t>(count) * whole_groups(what.inputs / 2));
     if (what.bytes) {
-        packed.bytes.reserve(static_cast<std::size_t>(count) * what.inputs / 2);
+        packed.bytes.reserve(static_cast<std::size_t>(count) * 2 * whole_groups(what.inputs / 4));
         packed.scale.reserve(count);
     }
 }
 
 void pack(const Packing& what, const Rows& rows, Range range, Packed& out) {
     for (int index = range.begin; index < range.end; ++index) {
-        const int from = what.only == nullptr ? index : what.only[index];
-        Source source{what.rows + static_cast<std::size_t>(from) * what.inputs, what.weight, _mm512_set1_ps(1)};
+        Source source{what.rows + static_cast<std::size_t>(index) * what.inputs, what.weight, _mm512_set1_ps(1)};
         if (what.weight != nullptr)
             source.factor = _mm512_set1_ps(1.0f / std::sqrt(mean_square(source.row, what.inputs) + what.epsilon));
         const int block = rows.block_of(index), height = rows.height(block), first = rows.start(block);
-        const std::size_t block_at = static_cast<std::size_t>(first) * (what.inputs / 2);
-        if (what.pairs) pack_pairs(source, what.inputs, out.pairs.get() + block_at + (index - first), height);
+        if (what.pairs) {
+            const Block into = out.pairs_from(first, height, what.inputs);
+            for (int at = 0; at < what.inputs; at += 16) put_pairs(into, index - first, at, source.at(at));
+        }
         if (what.bytes)
             out.scale.get()[index] =
-                pack_bytes(source, what.inputs, out.bytes.get() + block_at + 2 * (index - first), 2 * height);
+                pack_bytes(source, what.inputs, out.bytes_from(first, height, what.inputs), index - first);
     }
 }
 

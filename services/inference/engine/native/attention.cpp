@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "kernels.h"
+#include "activations.h"
 #include "vectors.h"
 
 namespace flywheel {
@@ -60,7 +61,7 @@ struct Attention::Queries {
         }
         const float before = largest[row], now = std::max(before, _mm512_reduce_max_ps(top));
         if (now == kNone) {  // nothing is visible in this block, nor was before
-            for (int at = 0; at < width; at += 16) scatter<8>(_mm256_setzero_si256(), packed(row, at), count);
+            for (int at = 0; at < width; at += 16) put_pairs({weights, count}, row, at, _mm512_setzero_ps());
             return;
         }
         largest[row] = now;
@@ -69,7 +70,7 @@ struct Attention::Queries {
             const __m512 score = _mm512_load_ps(mine + at);
             const __m512 weight = _mm512_maskz_mov_ps(visible(at, from, to), exponential(_mm512_sub_ps(score, _mm512_set1_ps(now))));
             added = _mm512_add_ps(added, weight);
-            scatter<8>(to_pairs(weight), packed(row, at), count);
+            put_pairs({weights, count}, row, at, weight);
         }
         const float shrink = before == kNone ? 0.0f : std::exp(before - now);
         total[row] = total[row] * shrink + _mm512_reduce_add_ps(added);
@@ -78,7 +79,6 @@ struct Attention::Queries {
             _mm512_store_ps(sum + row * size + at, _mm512_mul_ps(_mm512_load_ps(sum + row * size + at), _mm512_set1_ps(shrink)));
     }
 
-    std::uint32_t* packed(int row, int at) { return weights + static_cast<std::size_t>(at / 2) * count + row; }
     static __mmask16 visible(int at, int from, int to) {
         const int low = std::clamp(from - at, 0, 16), high = std::clamp(to - at, 0, 16);
         return static_cast<__mmask16>(((1u << high) - 1) & ~((1u << low) - 1));
@@ -94,7 +94,7 @@ void Attention::write(const Layer& layer, int row, int segment, int key_head) co
     rotate(model, source + (model.heads + key_head) * size, layer.key_norm, position, turned);
     auto* keys = reinterpret_cast<std::uint32_t*>(static_cast<std::uint16_t*>(layer.keys) + offset);
     for (int part = 0; part < size; part += 16)
-        scatter<8>(to_pairs(_mm512_load_ps(turned + part)), keys + part / 2 * kPage + at, kPage);
+        scatter(to_pairs(_mm512_load_ps(turned + part)), keys + part / 2 * kPage + at, kPage);
     const float* value = source + (model.heads + model.key_heads + key_head) * size;
     std::uint16_t* values = static_cast<std::uint16_t*>(layer.values) + offset;
     alignas(32) std::uint16_t lanes[16];
@@ -129,7 +129,7 @@ void Attention::begin(const Layer& layer, const Item& item, Queries& rows) const
         rotate(model, mixed + (batch.first_row[item.segment] + token) * width + head * size, layer.query_norm,
                batch.starts[item.segment] + token, turned);
         for (int at = 0; at < size; at += 16)
-            scatter<8>(to_pairs(_mm512_load_ps(turned + at)), rows.query + at / 2 * rows.count + row, rows.count);
+            put_pairs({rows.query, rows.count}, row, at, _mm512_load_ps(turned + at));
         rows.largest[row] = kNone;
         rows.total[row] = 0;
     }
@@ -142,7 +142,7 @@ void Attention::pass(const Layer& layer, const std::vector<Item>& items, std::si
     for (int block = 0; block < item.pages; block += kBlockPages) {
         const int end = std::min(block + kBlockPages, item.pages), base = (item.page + block) * kPage;
         for (int page = block; page < end; ++page)
-            multiply_bfloat16(rows.count, rows.query, rows.count, page_of(layer.keys, item, page), rows.size / 2,
+            multiply_bfloat16(rows.count, {rows.query, rows.count}, page_of(layer.keys, item, page), rows.size / 2,
                               rows.scores + (page - block) * kPage, kBlock, false,
                               ahead_of(layer.keys, items, at, page));
         for (int row = 0; row < rows.count; ++row) {
@@ -151,12 +151,11 @@ void Attention::pass(const Layer& layer, const std::vector<Item>& items, std::si
             rows.soften(row, from, position + 1 - base, (end - block) * kPage, model.scale);
         }
         for (int page = block; page < end; ++page) {
-            const std::uint32_t* weights = rows.weights + (page - block) * (kPage / 2) * rows.count;
+            const Block weights{rows.weights, rows.count, (page - block) * (kPage / 2)};
             Ahead ahead = ahead_of(layer.values, items, at, page);
             for (int part = 0; part < rows.size; part += kPanel, ahead.at += kPanel * kPage * 2)
-                multiply_bfloat16(rows.count, weights, rows.count,
-                                  page_of(layer.values, item, page) + part * kPage * 2, kPage / 2, rows.sum + part,
-                                  rows.size, true, ahead);
+                multiply_bfloat16(rows.count, weights, page_of(layer.values, item, page) + part * kPage * 2, kPage / 2,
+                                  rows.sum + part, rows.size, true, ahead);
         }
     }
 }

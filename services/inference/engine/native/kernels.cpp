@@ -5,8 +5,8 @@
 namespace flywheel {
 namespace {
 
-using Bfloat16 = void (*)(const std::uint32_t*, int, const char*, int, float*, int, bool, const char*);
-using Int8 = void (*)(const std::uint32_t*, const char*, int, std::int32_t*, const char*);
+using Bfloat16 = void (*)(Block, const char*, int, float*, int, bool, const char*);
+using Int8 = void (*)(Block, const char*, int, std::int32_t*, const char*);
 
 template <int Lines, int... Heights>
 constexpr auto bfloat16_table(std::integer_sequence<int, Heights...>) {
@@ -29,22 +29,21 @@ using Halves = std::make_integer_sequence<int, kRows / 2>;
 
 }  // namespace
 
-void multiply_bfloat16(int height, const std::uint32_t* rows, int stride, const char* panel, int steps, float* out,
-                       int width, bool accumulate, Ahead ahead) {
+void multiply_bfloat16(int height, Block block, const char* panel, int steps, float* out, int width, bool accumulate,
+                       Ahead ahead) {
     static constexpr auto none = bfloat16_table<0>(Heights{});
     static constexpr auto one = bfloat16_table<1>(Heights{});
     static constexpr auto two = bfloat16_table<2>(Heights{});
     const auto& table = ahead.lines == 0 ? none.at : ahead.lines == 1 ? one.at : two.at;
-    table[height - 1](rows, stride, panel, steps, out, width, accumulate, ahead.at);
+    table[height - 1](block, panel, steps, out, width, accumulate, ahead.at);
 }
 
-void multiply_int8(int height, const std::uint32_t* rows, const char* panel, int steps, std::int32_t* out,
-                   Ahead ahead) {
+void multiply_int8(int height, Block block, const char* panel, int steps, std::int32_t* out, Ahead ahead) {
     static constexpr auto none = int8_table<0>(Halves{});
     static constexpr auto one = int8_table<1>(Halves{});
     static constexpr auto two = int8_table<2>(Halves{});
     const auto& table = ahead.lines == 0 ? none.at : ahead.lines == 1 ? one.at : two.at;
-    table[height / 2 - 1](rows, panel, steps, out, ahead.at);
+    table[height / 2 - 1](block, panel, steps, out, ahead.at);
 }
 
 }  // namespace flywheel

@@ -32,14 +32,13 @@ void scale_tile(const Linear& linear, const std::int32_t* sums, const float* row
 void compute_tile(const Linear& linear, bool bytes, const Packed& packed, int panel, int first, int height,
                   float* tile, Ahead ahead) {
     const char* weight = static_cast<const char*>(linear.weight) + panel_bytes(linear, bytes) * panel;
-    const std::size_t at = static_cast<std::size_t>(first) * (linear.inputs / 2);
     if (!bytes) {
-        multiply_bfloat16(height, packed.pairs.get() + at, height, weight, linear.inputs / 2, tile, kPanel, false,
-                          ahead);
+        const Block block = packed.pairs_from(first, height, linear.inputs);
+        multiply_bfloat16(height, block, weight, linear.inputs / 2, tile, kPanel, false, ahead);
         return;
     }
     alignas(64) std::int32_t sums[kRows * kPanel];
-    multiply_int8(2 * height, packed.bytes.get() + at, weight, linear.inputs / 4, sums, ahead);
+    multiply_int8(2 * height, packed.bytes_from(first, height, linear.inputs), weight, linear.inputs / 4, sums, ahead);
     scale_tile(linear, sums, packed.scale.get() + first, panel, height, tile);
 }
 
@@ -56,17 +55,17 @@ void adapt_down(const Team& team, const Adapted& adapted, Part part, int layer, 
     alignas(64) float tile[kRows * kPanel];
     int item = 0;
     const auto compute = [&](const Delta& delta, int block, int row, int count) {
-        const int first = rows.start(block), stride = rows.height(block);
-        const std::uint32_t* source = packed.pairs.get() + static_cast<std::size_t>(first) * (inputs / 2) + row;
-        std::uint32_t* target = adapted.inner.pairs.get() + static_cast<std::size_t>(first) * (ranks / 2) + row;
+        const int first = rows.start(block), height = rows.height(block);
+        Block source = packed.pairs_from(first, height, inputs);
+        source.words += row * kGroup;
+        const Block target = adapted.inner.pairs_from(first, height, ranks);
         for (int panel = 0; panel < delta.rank / kPanel; ++panel) {
             if (item++ % team.size != team.id) continue;
-            multiply_bfloat16(count, source, stride, panel_of(delta.down, inputs, panel), inputs / 2, tile, kPanel,
-                              false, {nullptr, 0});
+            multiply_bfloat16(count, source, panel_of(delta.down, inputs, panel), inputs / 2, tile, kPanel, false,
+                              {nullptr, 0});
             for (int one = 0; one < count; ++one)
-                for (int half = 0; half < 2; ++half)
-                    scatter<8>(to_pairs(_mm512_load_ps(tile + one * kPanel + half * 16)),
-                               target + one + (panel * 16 + half * 8) * stride, stride);
+                for (int half = 0; half < kPanel; half += 16)
+                    put_pairs(target, row + one, panel * kPanel + half, _mm512_load_ps(tile + one * kPanel + half));
         }
     };
     for (int block = 0; block < rows.blocks; ++block) {
@@ -81,13 +80,13 @@ void adapt_down(const Team& team, const Adapted& adapted, Part part, int layer, 
 }
 
 void adapt_up(const Adapted& adapted, Part part, int layer, int ranks, int panel, int first, int height, float* tile) {
-    const std::uint32_t* inner = adapted.inner.pairs.get() + static_cast<std::size_t>(first) * (ranks / 2);
+    const Block inner = adapted.inner.pairs_from(first, height, ranks);
     const auto add = [&](const Delta& delta, int row, int count) {
         int section = 0;
         while (section + 1 < kSections && panel >= delta.end[section]) ++section;
         const int from = delta.pair_start[section], steps = delta.pair_count[section];
         if (steps == 0) return;
-        multiply_bfloat16(count, inner + from * height + row, height,
+        multiply_bfloat16(count, {inner.words + row * kGroup, height, from},
                           panel_of(delta.up, delta.rank, panel) + static_cast<std::size_t>(from) * 128, steps,
                           tile + row * kPanel, kPanel, true, {nullptr, 0});
     };

@@ -51,7 +51,7 @@ struct Batch {
     const std::int32_t *ids, *positions;              // (tokens)
     const std::int32_t *starts, *counts, *first_row;  // (segments)
     const std::int32_t *table_at, *tables;            // where a segment's page table begins in `tables`
-    const std::int32_t* wanted;                       // (wanted) rows
+    const std::int32_t* wanted;                       // (wanted) rows, ascending
     const std::int32_t* adapter;                      // (tokens) index into adapters or -1; null when there is none
     const LayerDelta* const* adapters;                // (adapters) pointers to `count` layers
     float* logits;                                    // (wanted, vocabulary)

@@ -18,7 +18,8 @@ constexpr int kPrivate = 4;  // up to so many rows every thread packs all of the
 // What a step works on; kept from step to step.
 struct Scratch {
     Buffer<float> hidden, mixed, attended, active, partials;
-    Packed shared;
+    Buffer<std::int32_t> adapter;
+    Packed shared, gated;
     std::unique_ptr<Packed[]> own;
     int threads = 0;
 };
@@ -61,8 +62,14 @@ public:
         for (int row = mine.begin; row < mine.end; ++row)
             embed(model_, batch_.ids[row], hidden() + static_cast<std::size_t>(row) * model_.hidden);
         team_.sync();
-        for (int index = 0; index < model_.count; ++index) layer(index);
-        if (batch_.wanted_count > 0) logits();
+        for (int index = 0; index < model_.count; ++index) {
+            const Layer& layer = model_.layers[index];
+            mix(layer, index);
+            attend(layer);
+            if (index + 1 == model_.count) keep_wanted();
+            if (rows_.count > 0) feed(layer, index);
+        }
+        if (rows_.count > 0) logits();
     }
 
 private:
@@ -70,26 +77,46 @@ private:
     int limit() const { return bytes() ? kRows / 2 : kRows; }
     float* hidden() const { return scratch_.hidden.get(); }
 
-    void layer(int index) {
-        const Layer& layer = model_.layers[index];
-        mix(layer, index);
-        attend(layer);
-        add_back(layer.out, scratch_.attended.get(), &LayerDelta::out, index, layer.gate_up);
-        activate(layer, index);
+    void feed(const Layer& layer, int index) {
+        const int inner = model_.heads * model_.size;
+        add_back(layer.out, prepare(scratch_.attended.get(), nullptr, inner), &LayerDelta::out, index, layer.gate_up);
+        const Packed& active = activate(layer, index);
         const Linear& next = index + 1 < model_.count ? model_.layers[index + 1].qkv : model_.head;
-        add_back(layer.down, scratch_.active.get(), &LayerDelta::down, index, next);
+        add_back(layer.down, active, &LayerDelta::down, index, next);
+    }
+
+    // The keys of the last layer are written: rows whose logits nobody wants have done what they are here for. The
+    // others move to the front.
+    void keep_wanted() {
+        if (batch_.wanted_count == batch_.tokens) return;
+        if (team_.id == 0) {
+            move_wanted(hidden(), model_.hidden);
+            move_wanted(scratch_.attended.get(), model_.heads * model_.size);
+            if (adapted_.any()) {
+                std::copy_n(adapted_.adapter, batch_.tokens, scratch_.adapter.get());
+                move_wanted(scratch_.adapter.get(), 1);
+                adapted_.adapter = scratch_.adapter.get();
+            }
+        }
+        rows_ = Rows(batch_.wanted_count, limit());
+        team_.sync();
+    }
+
+    template <class T>
+    void move_wanted(T* rows, int width) const {
+        for (std::size_t index = 0; index < static_cast<std::size_t>(batch_.wanted_count); ++index)
+            std::copy_n(rows + static_cast<std::size_t>(batch_.wanted[index]) * width, width, rows + index * width);
     }
 
     // The packed input of a product: each thread's own for few rows, else shared and synchronised.
-    const Packed& prepare(const float* source, const float* norm, int inputs, const Rows& rows,
-                          const std::int32_t* only = nullptr) {
-        const Packing what{source, norm, only, model_.epsilon, inputs, !bytes() || adapted_.any(), bytes()};
-        if (rows.count <= kPrivate) {
+    const Packed& prepare(const float* source, const float* norm, int inputs) {
+        const Packing what{source, norm, model_.epsilon, inputs, !bytes() || adapted_.any(), bytes()};
+        if (rows_.count <= kPrivate) {
             Packed& own = scratch_.own[team_.id];
-            pack(what, rows, {0, rows.count}, own);
+            pack(what, rows_, {0, rows_.count}, own);
             return own;
         }
-        pack(what, rows, team_.share(rows.count), scratch_.shared);
+        pack(what, rows_, team_.share(rows_.count), scratch_.shared);
         team_.sync();
         return scratch_.shared;
     }
@@ -111,7 +138,7 @@ private:
     }
 
     void mix(const Layer& layer, int index) {
-        const Packed& packed = prepare(hidden(), layer.attention_norm, model_.hidden, rows_);
+        const Packed& packed = prepare(hidden(), layer.attention_norm, model_.hidden);
         const int width = (model_.heads + 2 * model_.key_heads) * model_.size;
         multiply(layer.qkv, &LayerDelta::qkv, index, packed, layer.out,
                  [&](int panel, int first, int height, const float* tile) {
@@ -139,28 +166,32 @@ private:
         team_.sync();
     }
 
-    void add_back(const Linear& linear, const float* source, Part part, int index, const Linear& next) {
-        const Packed& packed = prepare(source, nullptr, linear.inputs, rows_);
+    void add_back(const Linear& linear, const Packed& packed, Part part, int index, const Linear& next) {
         multiply(linear, part, index, packed, next, [&](int panel, int first, int height, const float* tile) {
             store(linear, panel, height, tile,
                   hidden() + static_cast<std::size_t>(first) * model_.hidden + panel * kPanel, model_.hidden, true);
         });
     }
 
-    void activate(const Layer& layer, int index) {
-        const Packed& packed = prepare(hidden(), layer.mlp_norm, model_.hidden, rows_);
+    // The gated values, packed: bfloat16 at once, bytes when the largest of a row is known.
+    const Packed& activate(const Layer& layer, int index) {
+        const Packed& packed = prepare(hidden(), layer.mlp_norm, model_.hidden);
         multiply(layer.gate_up, &LayerDelta::gate_up, index, packed, layer.down,
                  [&](int panel, int first, int height, const float* tile) {
                      float* out = scratch_.active.get() + static_cast<std::size_t>(first) * model_.mlp + panel * 16;
-                     for (int row = 0; row < height; ++row, tile += kPanel, out += model_.mlp)
-                         _mm512_storeu_ps(out, _mm512_mul_ps(silu(_mm512_load_ps(tile)), _mm512_load_ps(tile + 16)));
+                     const Block block = scratch_.gated.pairs_from(first, height, model_.mlp);
+                     for (int row = 0; row < height; ++row, tile += kPanel, out += model_.mlp) {
+                         const __m512 gated = _mm512_mul_ps(silu(_mm512_load_ps(tile)), _mm512_load_ps(tile + 16));
+                         if (bytes()) _mm512_storeu_ps(out, gated);
+                         else put_pairs(block, row, panel * 16, gated);
+                     }
                  });
+        return bytes() ? prepare(scratch_.active.get(), nullptr, model_.mlp) : scratch_.gated;
     }
 
     void logits() {
-        const Rows rows(batch_.wanted_count, limit());
-        const Packed& packed = prepare(hidden(), model_.norm, model_.hidden, rows, batch_.wanted);
-        product(team_, model_.head, bytes(), packed, rows, first_panel(model_.layers[0].qkv, bytes(), team_),
+        const Packed& packed = prepare(hidden(), model_.norm, model_.hidden);
+        product(team_, model_.head, bytes(), packed, rows_, first_panel(model_.layers[0].qkv, bytes(), team_),
                 [&](int panel, int first, int height, const float* tile) {
                     const int count = std::min(kPanel, model_.vocabulary - panel * kPanel);
                     float* out = batch_.logits + static_cast<std::size_t>(first) * model_.vocabulary + panel * kPanel;
@@ -196,12 +227,14 @@ void reserve(const Model& model, const Batch& batch, const Plan& plan, Adapted& 
     scratch.hidden.reserve(tokens * model.hidden);
     scratch.mixed.reserve(tokens * (heads + 2 * model.key_heads) * model.size);
     scratch.attended.reserve(tokens * heads * model.size);
-    scratch.active.reserve(tokens * model.mlp);
+    if (model.kind == kInt8) scratch.active.reserve(tokens * model.mlp);
+    else reserve(scratch.gated, batch.tokens, {nullptr, nullptr, 0, model.mlp, true, false});
+    if (adapted.any()) scratch.adapter.reserve(tokens);
     scratch.partials.reserve(static_cast<std::size_t>(plan.partials()) * (model.size + 16) + 1);
     const int widest_input = std::max({model.hidden, model.mlp, model.heads * model.size});
     const bool bytes = model.kind == kInt8;
-    const Packing what{nullptr, nullptr, nullptr, 0, widest_input, !bytes || adapted.any(), bytes};
-    reserve(scratch.shared, std::max(batch.tokens, batch.wanted_count), what);
+    const Packing what{nullptr, nullptr, 0, widest_input, !bytes || adapted.any(), bytes};
+    reserve(scratch.shared, batch.tokens, what);
     if (scratch.threads < batch.threads) {
         scratch.own = std::make_unique<Packed[]>(batch.threads);
         scratch.threads = batch.threads;
@@ -211,7 +244,7 @@ void reserve(const Model& model, const Batch& batch, const Plan& plan, Adapted& 
     for (int layer = 0; adapted.any() && layer < model.count; ++layer)
         for (const Part part : {&LayerDelta::qkv, &LayerDelta::out, &LayerDelta::gate_up, &LayerDelta::down})
             ranks = std::max(ranks, widest(adapted, part, layer));
-    adapted.inner.pairs.reserve(tokens * ranks / 2 + 1);
+    reserve(adapted.inner, batch.tokens, {nullptr, nullptr, 0, ranks, true, false});
 }
 
 struct Context {

@@ -29,15 +29,10 @@ inline __m512 silu(__m512 x) {
 inline __m256i to_pairs(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
 
 // Words written `stride` apart.
-template <int Count, class Vector>
-inline void scatter(Vector words, std::uint32_t* out, int stride) {
-    if (stride == 1) {
-        std::memcpy(out, &words, sizeof(words));
-        return;
-    }
-    alignas(64) std::uint32_t lanes[Count];
-    std::memcpy(lanes, &words, sizeof(lanes));
-    for (int lane = 0; lane < Count; ++lane) out[lane * stride] = lanes[lane];
+inline void scatter(__m256i words, std::uint32_t* out, int stride) {
+    alignas(32) std::uint32_t lanes[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), words);
+    for (int lane = 0; lane < 8; ++lane) out[lane * stride] = lanes[lane];
 }
 
 inline float mean_square(const float* row, int count) {
