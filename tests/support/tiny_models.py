@@ -13,6 +13,7 @@ from shared.modeling.digests import adapter_digest, base_digest, weights_digest
 from shared.modeling.kinds import find_kind
 from shared.modeling.loading import load_tokenizer
 from shared.modeling.methods import find_method
+from shared.pipelines.kinds import KINDS
 from shared.pipelines.methods import MethodConfig
 
 FastTokenizer: Any = PreTrainedTokenizerFast
@@ -23,6 +24,18 @@ CORPUS = [
     "what is the price? it is ten coins for one and fifteen coins for two",
     "great service thank you very much, awful service never again",
 ]
+ENCODED = frozenset(
+    {
+        "classification",
+        "token_classification",
+        "relation_extraction",
+        "question_answering",
+        "answer_selection",
+        "ranking",
+        "embedding",
+    }
+)
+"""Kinds that stand on an encoder here."""
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -39,9 +52,16 @@ def tiny_encoder(folder: Path, seed: int = 0) -> Path:
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    wrapped = FastTokenizer(tokenizer_object=tokenizer, model_max_length=64, **names)
+    wrapped = FastTokenizer(
+        tokenizer_object=tokenizer,
+        model_max_length=64,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **names,
+    )
     set_seed(seed)
     config = BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
@@ -98,14 +118,14 @@ def tiny_decoder(folder: Path, seed: int = 0) -> Path:
 
 def tiny_base(folder: Path, kind: str, seed: int = 0) -> BaseModel:
     """A tiny base model for a kind, resolved."""
-    path = tiny_encoder(folder, seed) if kind == "classification" else tiny_decoder(folder, seed)
+    path = tiny_encoder(folder, seed) if kind in ENCODED else tiny_decoder(folder, seed)
     return BaseModel(str(path), path, base_digest(path))
 
 
 def tiny_model(folder: Path, kind: str, labels: tuple[str, ...] = ("bad", "good"), seed: int = 0) -> Path:
     """A model folder as full fine-tuning leaves it (card included), with random weights. Returns `folder`."""
     base = tiny_base(folder.with_name(f"{folder.name}-base"), kind, seed)
-    labels = labels if kind == "classification" else ()
+    labels = labels if KINDS[kind].labelled else ()
     set_seed(seed)
     model = find_kind(kind).load(base.path, labels)
     model.save_pretrained(folder)
@@ -118,7 +138,7 @@ def tiny_model(folder: Path, kind: str, labels: tuple[str, ...] = ("bad", "good"
         labels=labels,
         base=base.name,
         base_digest=base.digest,
-        max_length=64 if kind == "classification" else 512,
+        max_length=64 if kind in ENCODED else 512,
         weights_digest=weights_digest(folder),
         adapter_digest="",
         run=f"run-{seed}",

@@ -1,25 +1,33 @@
 """Answer selection: which of several candidates answers a question."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
 
 import numpy as np
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from shared.modeling.kinds.base import ServedKind
-from shared.modeling.kinds.heads import load_with_head
-from shared.modeling.kinds.pairs import check_pair_labels
+from shared.modeling.kinds.base import Row
+from shared.modeling.kinds.pairs import Choice, CrossEncoder
+
+TRAINED_CANDIDATES = 16
+"""Of a row with more, so many are trained on: the right one and others chosen by their hashes; all are judged."""
 
 
-class AnswerSelection(ServedKind):
-    """A cross-encoder over question and candidate; the best fitting candidate is the answer."""
+class AnswerSelection(CrossEncoder):
+    """Rows have `question`, `candidates` and `answer`, the right one's place. The best fitting candidate is the
+    answer."""
 
     name = "answer_selection"
+    columns = ("question", "candidates", "answer")
+    metrics = ("loss", "accuracy", "mrr")
+    first = "accuracy"
 
-    def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
-        check_pair_labels(self.name, labels)
-        options = {"num_labels": len(labels) or 1}
-        return load_with_head(AutoModelForSequenceClassification, folder, self.name, options)
+    def choices(self, rows: Sequence[Row]) -> Iterator[Choice]:
+        for row in rows:
+            right = row["candidates"][row["answer"]]
+            wrong = [candidate for candidate in row["candidates"] if candidate != right]
+            if len(wrong) >= TRAINED_CANDIDATES:
+                wrong = sorted(wrong, key=lambda text: sha256(text.encode()).digest())[: TRAINED_CANDIDATES - 1]
+            yield Choice(row["row_id"], row["question"], right, wrong)
 
 
 def shares(fits: Sequence[float]) -> list[float]:

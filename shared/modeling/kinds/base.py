@@ -35,6 +35,8 @@ class Example:
     all are 0."""
     others: tuple[list[int], ...] = ()
     """Further sequences of the row: candidates, a positive and negatives."""
+    other_segments: tuple[list[int], ...] = ()
+    """Of the others, where there are segments."""
 
     @property
     def length(self) -> int:

@@ -1,20 +1,29 @@
 """Ranking: how well texts fit a query, by a cross-encoder."""
 
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from shared.modeling.kinds.base import Row
+from shared.modeling.kinds.choosing import Pool, rights_of
+from shared.modeling.kinds.pairs import Choice, CrossEncoder
+from shared.rows.base import loosened
 
-from shared.modeling.kinds.base import ServedKind
-from shared.modeling.kinds.heads import load_with_head
-from shared.modeling.kinds.pairs import check_pair_labels
 
-
-class Ranking(ServedKind):
-    """One logit a pair of query and text (Nogueira and Cho 2019); higher fits better."""
+class Ranking(CrossEncoder):
+    """Rows have `query`, `positives` and `negatives`; each positive is told apart from the row's first
+    `options.negatives` negatives. A row without any gets as many positives of other rows, drawn once by its id, that
+    are right for no row of the same query. A row that nothing can be told apart from gives no example.
+    """
 
     name = "ranking"
+    columns = ("query", "positives", "negatives")
+    metrics = ("loss", "recall_at_1", "mrr")
+    first = "recall_at_1"
 
-    def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
-        check_pair_labels(self.name, labels)
-        options = {"num_labels": len(labels) or 1}
-        return load_with_head(AutoModelForSequenceClassification, folder, self.name, options)
+    def choices(self, rows: Sequence[Row]) -> Iterator[Choice]:
+        rights, pool = rights_of(rows), Pool(text for row in rows for text in row["positives"])
+        for row in rows:
+            right = rights[loosened(row["query"])]
+            wrong = [text for text in row["negatives"] if text not in right][: self.options.negatives]
+            wrong = wrong or pool.draw(row["row_id"], max(self.options.negatives, 1), right)
+            for positive in row["positives"] if wrong else ():
+                yield Choice(row["row_id"], row["query"], positive, wrong)

@@ -87,7 +87,7 @@ def test_encoder_is_no_causal_model(encoder: Path) -> None:
 
 
 def test_macro_f1_is_the_mean_over_labels() -> None:
-    truth, guess = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])
+    truth, guess = (functional.one_hot(torch.tensor(one), 3).bool() for one in ([0, 0, 1, 1], [0, 1, 1, 1]))
     assert macro_f1(truth, guess) == pytest.approx((2 / 3 + 4 / 5) / 2)
 
 
