@@ -25,7 +25,7 @@ from transformers import (
 
 from shared.modeling.card import ModelCard
 from shared.modeling.digests import weights_digest
-from shared.modeling.kinds.relation_extraction import HEAD, TAIL
+from shared.modeling.kinds.markers import HEAD, TAIL
 from tests.support.tiny_models import CORPUS
 
 LENGTH = 48

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from services.inference.kinds.capabilities import DEFAULT_NEW_TOKENS, Question, Rewriting
 from services.inference.kinds.relation_extraction import MarkedText
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.relation_extraction import Span
+from shared.modeling.kinds.markers import Span
 
 MAX_TEXTS = 256
 MAX_TEXT_BYTES = 65_536

@@ -9,7 +9,7 @@ from services.inference.answering.checks import check_tagged
 from services.inference.answering.metering import metered
 from services.inference.engine.batcher import Ticket
 from services.inference.kinds.token_classification import Tagger
-from shared.modeling.kinds.token_classification import Entity
+from shared.modeling.kinds.entities import Entity
 
 METHOD = "TagTokens"
 Entities = list[list[Entity]]

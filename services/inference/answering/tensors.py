@@ -20,7 +20,7 @@ from services.inference.kinds import methods_of
 from services.inference.kinds.capabilities import Rewritten
 from services.inference.models.lineage import Lineage
 from shared.errors import Cancelled, DeadlineExceeded, FailedPrecondition, FlywheelError, InvalidArgument, Unavailable
-from shared.modeling.kinds.token_classification import Entity
+from shared.modeling.kinds.entities import Entity
 
 TOKENS = ("prompt_tokens", "completion_tokens")
 

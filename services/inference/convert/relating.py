@@ -4,7 +4,7 @@ from services.inference.answering.asking import Answered
 from services.inference.convert.common import lineage, timings
 from services.inference.kinds.relation_extraction import MarkedText, Relation
 from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
-from shared.modeling.kinds.relation_extraction import Direction
+from shared.modeling.kinds.markers import Direction
 
 DIRECTIONS = {
     Direction.NONE: pb.RELATION_DIRECTION_UNSPECIFIED,

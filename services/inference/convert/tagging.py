@@ -4,7 +4,7 @@ from services.inference.answering.asking import Answered
 from services.inference.answering.tagging import Entities
 from services.inference.convert.common import lineage, timings
 from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
-from shared.modeling.kinds.token_classification import Entity
+from shared.modeling.kinds.entities import Entity
 
 
 def texts_of(request: pb.TagTokensRequest) -> list[str]:

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from shared.errors import FailedPrecondition, InvalidArgument
+from shared.modeling.kinds.windows import context_windows, room_for_context, word_windows
 
 TYPES = "token_type_ids"
 
@@ -74,40 +75,31 @@ class TextEncoder:
         """
         whole = self._needed(whole=True)
         with self._lock:  # truncation is a setting of the tokenizer
-            asked = len(whole.encode(question, add_special_tokens=False).ids)
-            room = self.max_length - asked - whole.num_special_tokens_to_add(True)
+            room = room_for_context(whole, question, self.max_length)
             if room <= stride:
+                asked = len(whole.encode(question, add_special_tokens=False).ids)
                 raise InvalidArgument(
                     f"the question has {asked} tokens; beside it a window of {self.max_length} has no room for context",
                     field="question",
                 )
-            whole.enable_truncation(self.max_length, stride=stride, strategy="only_second")
-            first: Pieces = whole.encode(question, context)
-            whole.no_truncation()
-        return [first, *first.overflowing]
+            (found,) = context_windows(whole, [(question, context)], self.max_length, stride)
+        return found
 
-    def long_pieces(self, text: str | Sequence[str]) -> list[Pieces]:
-        """A text, or one that comes cut into words, in windows that share a quarter of their tokens."""
+    def long_pieces(self, words: Sequence[str]) -> list[Pieces]:
+        """A text that comes cut into words, in windows that share a quarter of their tokens."""
         whole = self._needed(whole=True)
         with self._lock:
-            whole.enable_truncation(self.max_length, stride=self.max_length // 4)
-            first: Pieces = whole.encode(text, is_pretokenized=not isinstance(text, str))
-            whole.no_truncation()
-        return [first, *first.overflowing]
+            (found,) = word_windows(whole, [words], self.max_length)
+        return found
 
     def count(self, text: str) -> int:
         """Tokens of a text, uncut, special ones included."""
         return len(self._uncut(text).ids)
 
-    def first_characters(self, text: str, tokens: int) -> int:
-        """How many characters its first so many tokens take."""
-        spans = self._uncut(text, special=False).offsets
-        return spans[min(tokens, len(spans)) - 1][1] if spans and tokens > 0 else 0
-
-    def last_characters(self, text: str, tokens: int) -> int:
-        """How many characters its last so many tokens take."""
-        spans = self._uncut(text, special=False).offsets
-        return len(text) - spans[-min(tokens, len(spans))][0] if spans and tokens > 0 else 0
+    def spans(self, text: str) -> Sequence[tuple[int, int]]:
+        """Characters of the tokens of a text, uncut, without special ones."""
+        found: Sequence[tuple[int, int]] = self._uncut(text, special=False).offsets
+        return found
 
     def of(self, pieces: Pieces) -> Encoding:
         """Pieces as a model takes them."""

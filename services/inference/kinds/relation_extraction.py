@@ -11,7 +11,7 @@ from services.inference.kinds.base import Resources
 from services.inference.kinds.classification import probabilities
 from services.inference.kinds.encoders import EncoderModel
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.relation_extraction import Direction, Span, mark, merge_directions
+from shared.modeling.kinds.markers import Direction, Span, TooFarApart, mark_within, merge_directions
 from shared.modeling.loading import LoadedModel
 
 
@@ -37,6 +37,7 @@ class RelationExtractor(EncoderModel):
     def __init__(self, loaded: LoadedModel, resources: Resources) -> None:
         super().__init__(loaded, resources)
         self._directed = merge_directions(self.labels)
+        self._special = self._texts.count("")
 
     def submit(self, texts: Sequence[MarkedText], deadline: float | None) -> Ticket[list[Relation]]:
         """Raises InvalidArgument when two spans are too far apart to be read together."""
@@ -53,24 +54,12 @@ class RelationExtractor(EncoderModel):
 
     def _fitted(self, text: MarkedText, where: str) -> str:
         """The marked text, shortened on both sides until it fits."""
-        whole = mark(text.text, text.head, text.tail)
-        spare = self._texts.max_length - self._texts.count(whole)
-        if spare >= 0:
-            return whole
-        first, last = min(text.head[0], text.tail[0]), max(text.head[1], text.tail[1])
-        core = _part(text, first, last)
-        room = self._texts.max_length - self._texts.count(core)
-        if room < 0:
+        most = self._texts.max_length - self._special
+        try:
+            return mark_within(text.text, text.head, text.tail, most, self._texts.spans)
+        except TooFarApart as error:
             raise InvalidArgument(
                 f"{where}: head and tail are too far apart; with what is between them they have "
-                f"{self._texts.max_length - room} tokens, the model reads {self._texts.max_length}",
+                f"{error.tokens + self._special} tokens, the model reads {self._texts.max_length}",
                 field=where,
-            )
-        before = self._texts.last_characters(text.text[:first], room // 2)
-        after = self._texts.first_characters(text.text[last:], room - room // 2)
-        return _part(text, first - before, last + after)
-
-
-def _part(text: MarkedText, start: int, end: int) -> str:
-    head, tail = ((span[0] - start, span[1] - start) for span in (text.head, text.tail))
-    return mark(text.text[start:end], head, tail)
+            ) from None

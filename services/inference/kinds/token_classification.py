@@ -11,21 +11,24 @@ from services.inference.engine.encoder import Output
 from services.inference.engine.tokenising import Encoding
 from services.inference.kinds.classification import probabilities
 from services.inference.kinds.encoders import EncoderModel
-from shared.modeling.kinds.token_classification import Entity, decode_entities
-
-Spans = list[tuple[int, int]]
+from shared.modeling.kinds.entities import Entity, decode_entities
+from shared.modeling.kinds.windows import finer_words, word_places
+from shared.rows.words import word_spans
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """One text in windows that overlap, and the characters of its words."""
+    """One text in windows that overlap; of each word that is tagged, its number and its characters."""
 
     pieces: Sequence[Pieces]
-    spans: Spans
+    spans: dict[int, tuple[int, int]]
 
 
 class Tagger(EncoderModel):
-    """Tags every word of a text of any length; a long one is read in windows, each word where it has most company."""
+    """Tags every word of a text of any length; a long one is read in windows, each word where it has most company.
+
+    Texts are cut into words as rows are, whatever the tokenizer would take for a word.
+    """
 
     kind = "token_classification"
 
@@ -45,45 +48,21 @@ class Tagger(EncoderModel):
         return self._batcher.submit(flat, deadline).then(decode)
 
     def _entities(self, text: _Windows, logits: Sequence[Output]) -> list[Entity]:
-        words: dict[int, tuple[int, Output]] = {}
-        for window, rows in zip(text.pieces, logits, strict=True):
-            for place, word in enumerate(window.word_ids):
-                company = min(place, len(window) - 1 - place)
-                if word is None or word_starts_before(window, place) or words.get(word, (-1,))[0] >= company:
-                    continue
-                words[word] = (company, rows[place])
-        if not words:
+        places = {word: place for word, place in word_places(text.pieces).items() if word in text.spans}
+        if not places:
             return []
-        order = sorted(words)
-        shares = probabilities(np.stack([words[word][1] for word in order]))
-        return decode_entities(shares, order, text.spans, self.labels)
+        shares = probabilities(np.stack([logits[window][place] for window, place in places.values()]))
+        spans = [text.spans[word] for word in places]
+        return decode_entities(shares, range(len(spans)), spans, self.labels)
 
     def _of_text(self, text: str) -> _Windows:
-        windows = self._texts.long_pieces(text)
-        bounds: dict[int, tuple[int, int]] = {}
-        for window in windows:
-            for word, (start, end) in zip(window.word_ids, window.offsets, strict=True):
-                if word is not None:
-                    first, last = bounds.get(word, (start, end))
-                    bounds[word] = (min(first, start), max(last, end))
-        return _Windows(
-            windows, [_trimmed(text, bounds.get(word, (0, 0))) for word in range(max(bounds, default=-1) + 1)]
-        )
+        spans = word_spans(text)
+        words = [text[start:end] for start, end in spans]
+        return _Windows(self._texts.long_pieces(words), dict(enumerate(spans)))
 
     def _of_words(self, words: Sequence[str]) -> _Windows:
+        parts, owners = finer_words(words)
         starts = np.cumsum([0, *(len(word) + 1 for word in words)]).tolist()
-        return _Windows(
-            self._texts.long_pieces(words),
-            [(start, start + len(word)) for start, word in zip(starts, words, strict=False)],
-        )
-
-
-def word_starts_before(window: Pieces, place: int) -> bool:
-    """Whether the token is not the first piece of its word in this window."""
-    return place > 0 and window.word_ids[place - 1] == window.word_ids[place]
-
-
-def _trimmed(text: str, span: tuple[int, int]) -> tuple[int, int]:
-    """Without the blank that some tokenizers count to the word after it."""
-    start, end = span
-    return start + len(text[start:end]) - len(text[start:end].lstrip()), end
+        firsts = {word: part for part, word in reversed(list(enumerate(owners)))}
+        spans = {part: (starts[word], starts[word] + len(words[word])) for word, part in firsts.items()}
+        return _Windows(self._texts.long_pieces(parts), spans)

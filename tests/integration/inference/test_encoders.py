@@ -10,7 +10,7 @@ import torch
 
 from shared.contracts.generated.flywheel.common.v1 import common_pb2
 from shared.contracts.generated.flywheel.inference.v1 import inference_pb2 as pb
-from shared.modeling.kinds.relation_extraction import mark
+from shared.modeling.kinds.markers import mark
 from shared.modeling.quiet import quiet_libraries
 from shared.storage.database import Database
 from shared.storage.tables import Base

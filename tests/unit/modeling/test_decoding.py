@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from shared.errors import InvalidArgument
 from shared.modeling.kinds import find_served_kind
 from shared.modeling.kinds.answer_selection import shares
+from shared.modeling.kinds.answer_spans import Window, best_span
 from shared.modeling.kinds.embedding import cosines, normalise
+from shared.modeling.kinds.entities import decode_entities
+from shared.modeling.kinds.markers import Direction, mark, merge_directions
 from shared.modeling.kinds.pairs import check_pair_labels, fit
-from shared.modeling.kinds.question_answering import Window, best_span
-from shared.modeling.kinds.relation_extraction import Direction, mark, merge_directions
 from shared.modeling.kinds.routes import find_route
-from shared.modeling.kinds.token_classification import decode_entities
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "MISC")
 

@@ -36,9 +36,10 @@ def test_parts_of_a_text_are_counted_in_tokens() -> None:
     encoder = TextEncoder(word_tokenizer(), 24)
     text = "open the door and push"
     assert encoder.count(text) == len(encoder.texts([text])[0].ids)
-    assert text[: encoder.first_characters(text, 2)] == "open the"
-    assert text[len(text) - encoder.last_characters(text, 1) :] == "push"
-    assert encoder.first_characters(text, 0) == encoder.last_characters("", 4) == 0
+    spans = encoder.spans(text)
+    assert text[: spans[1][1]] == "open the"
+    assert text[spans[-1][0] :] == "push"
+    assert not encoder.spans("")
 
 
 def test_many_threads_get_their_own_tokens() -> None:
