@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from benchmarks.quality.baselines import classification, writing
+from benchmarks.quality.baselines import classification, relation_extraction, writing
 from benchmarks.quality.contenders import Contender
 
 BASELINES: Mapping[str, tuple[Contender, ...]] = {
     "classification": classification.CONTENDERS,
+    "relation_extraction": relation_extraction.CONTENDERS,
     "translation": writing.TRANSLATION,
     "summarisation": writing.SUMMARISATION,
     "chat": writing.CONVERSATION,

@@ -3,7 +3,8 @@ import math
 import pytest
 
 from benchmarks.quality.baselines.choosing import by_majority, by_prompt, by_words, draw_shots
-from benchmarks.quality.baselines.classification import CHOICE, CONTENDERS, _answer
+from benchmarks.quality.baselines.classification import CHOICE, CONTENDERS
+from benchmarks.quality.baselines.relation_extraction import features, marked
 
 TRAIN = [
     {"text": f"{word} {number}", "label": label}
@@ -64,11 +65,27 @@ def test_shots_depend_on_the_seed_alone():
 
 
 def test_the_loss_of_a_label_never_seen_is_bounded():
-    class Here:
-        test = ({"text": "x", "label": "dusk"}, ROWS[0])
+    assert by_majority(CHOICE, TRAIN, ROWS).losses(["dusk", "day"]) == pytest.approx(
+        [-math.log(1e-9), -math.log(7 / 13)]
+    )
 
-    outputs = _answer(Here, by_majority(CHOICE, TRAIN, Here.test)).outputs
-    assert outputs["loss"] == pytest.approx([-math.log(1e-9), -math.log(7 / 13)])
+
+def test_both_texts_of_a_pair_are_read():
+    assert CHOICE.text({"text": "a", "text_pair": "b", "label": "x"}) == "a\nb"
+    assert CHOICE.text({"text": "a", "text_pair": None, "label": "x"}) == "a"
+
+
+RELATION = {"text": "the cat ate a mouse", "head_start": 14, "head_end": 19, "tail_start": 4, "tail_end": 7}
+
+
+def test_head_and_tail_are_marked_wherever_they_stand():
+    assert marked(RELATION) == "the <e2>cat</e2> ate a <e1>mouse</e1>"
+
+
+def test_words_between_head_and_tail_are_told_apart_by_direction():
+    words = features(RELATION).split()
+    assert {"cat", "tailfirst", "head_mouse", "tail_cat", "between_ate", "tailfirst_between_a"} <= set(words)
+    assert "between_mouse" not in words
 
 
 def test_only_prompts_with_examples_depend_on_a_seed():
