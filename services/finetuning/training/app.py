@@ -111,9 +111,8 @@ def _labels(spec: TrainingSpec, kind: Kind, rows: SplitRows) -> tuple[str, ...]:
         return ()
     found = kind.learn_labels(rows.train)
     if len(found) < 2:
-        raise TrainingFailed(
-            FailureReason.BAD_DATA, f"the train split has one class only ({found[0]!r}): nothing to tell apart"
-        )
+        seen = f"one class only ({found[0]!r})" if found else "no label"
+        raise TrainingFailed(FailureReason.BAD_DATA, f"the train split has {seen}: nothing to tell apart")
     return kind.declared_labels(spec.labels) if spec.labels else found
 
 
