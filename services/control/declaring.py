@@ -6,6 +6,9 @@ from sqlalchemy.orm import Session
 from services.control import audit
 from shared.errors import FailedPrecondition, InvalidArgument
 from shared.pipelines.bases import MODEL_REFERENCE, base_exists
+from shared.pipelines.fitting import check_method
+from shared.pipelines.kinds import NEW_BASE
+from shared.pipelines.methods import ADAPTERS
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.database import clock
 from shared.storage.repositories import datasets, jobs, pipelines
@@ -15,13 +18,13 @@ from shared.storage.tables import Batch, Job, Pipeline
 def apply(session: Session, wanted: PipelineSpec, *, dry_run: bool = False) -> tuple[Pipeline, bool]:
     """Declares or changes a pipeline. Returns it, and whether anything changed, or would.
 
-    Raises InvalidArgument for a base model that is nowhere or is none, FailedPrecondition for a change that the data
-    forbids.
+    Raises InvalidArgument for a base model that is nowhere or is none, or that the method can't train;
+    FailedPrecondition for a change that the data forbids.
     """
-    _check_base(session, wanted)
     found = pipelines.lock(session, wanted.name)
     if found is not None and _has_data(session, wanted.name):
         _check_change(session, PipelineSpec.model_validate(found.spec), wanted)
+    _check_base(session, wanted)
     if dry_run:
         return _preview(session, found, wanted)
     row, changed = pipelines.save(session, wanted)
@@ -53,6 +56,7 @@ def _check_base(session: Session, wanted: PipelineSpec) -> None:
     missing = base_exists(wanted.base)
     if missing is not None:
         raise InvalidArgument(f"base: {missing}", field="base")
+    check_method(wanted.kind, wanted.base, wanted.method)
     reference = MODEL_REFERENCE.fullmatch(wanted.base)
     if reference is None:
         return
@@ -60,12 +64,14 @@ def _check_base(session: Session, wanted: PipelineSpec) -> None:
     if source is None or source.deleted_at is not None:
         raise InvalidArgument(f"base: there is no pipeline {reference['model']!r}", field="base")
     method = PipelineSpec.model_validate(source.spec).method.name
-    if method != "full":
+    if method in ADAPTERS:
         raise InvalidArgument(
             f"base: versions of {source.name!r} are adapters ({method}), not whole models; "
             f"name its own base {source.spec['base']!r}, or train {source.name!r} with method full",
             field="base",
         )
+    if source.spec["base"] != NEW_BASE:  # training changes no architecture
+        check_method(wanted.kind, source.spec["base"], wanted.method)
 
 
 def _preview(session: Session, found: Pipeline | None, wanted: PipelineSpec) -> tuple[Pipeline, bool]:

@@ -1,5 +1,6 @@
-"""`flywheel apply` and `flywheel explain pipeline`."""
+"""`flywheel apply` and `flywheel explain`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from shared.cli.options import AsJson, Home, connect
 from shared.cli.output import console, print_json, table
 
 PipelineFile = Annotated[Path, typer.Argument(metavar="FILE", help="The pipeline file.")]
+KindName = Annotated[str | None, typer.Argument(metavar="[KIND]", help="Of this task kind only.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check it and change nothing.")]
 
 explain = typer.Typer(name="explain", help="Explain what a file may say.", no_args_is_help=True)
@@ -43,6 +45,26 @@ def pipeline(as_json: AsJson = False) -> None:
         print_json(keys)
     else:
         console().print(table(("key", "meaning", "default"), [(key.path, key.meaning, key.default) for key in keys]))
+
+
+@explain.command()
+def methods(kind: KindName = None, as_json: AsJson = False) -> None:
+    """Which methods a task kind takes, and the defaults of each."""
+    from shared.pipelines.explaining import explain_methods
+
+    lines = explain_methods(kind)
+    if as_json:
+        print_json(lines)
+        return
+    cells = [
+        (line.kind, line.method, f"refused: {line.refused}" if line.refused else _listed(line.defaults))
+        for line in lines
+    ]
+    console().print(table(("kind", "method", "defaults"), cells))
+
+
+def _listed(defaults: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in defaults.items())
 
 
 def read_text(file: Path) -> str:

@@ -14,7 +14,6 @@ from shared.modeling.card import ModelCard
 from shared.modeling.digests import adapter_digest, base_digest, weights_digest
 from shared.modeling.kinds import find_served_kind
 from shared.modeling.methods import find_method
-from shared.modeling.methods.lora import attach
 from shared.pipelines.kinds import KINDS
 from shared.pipelines.options import Options
 
@@ -33,17 +32,21 @@ class LoadedModel:
 def load_model(
     folder: Path, *, base: Path | None = None, device: str = "cpu", dtype: str = "float32", merge: bool = True
 ) -> LoadedModel:
-    """Load what a run wrote. An adapter needs its `base` folder and is merged into it unless told otherwise.
+    """Load what a run wrote. An adapter needs its `base` folder; it is merged into it, where its method allows that,
+    unless told otherwise.
 
-    Raises DataCorrupted when weights, adapter or base do not have the digests on the card.
+    Raises DataCorrupted when weights, adapter or base do not have the digests on the card, or shapes that its labels
+    do not ask for.
     """
     card = ModelCard.read(folder)
     kind = find_served_kind(card.kind, Options(**card.options))
-    if find_method(card.method).adapter:
-        model = attach(kind.load(_checked_base(folder, card, base), card.labels), folder, merge)
+    method = find_method(card.method)
+    if method.adapter:
+        model = method.attach(kind.load(_checked_base(folder, card, base), card.labels), folder, merge)
     else:
         _expect(weights_digest(folder), card.weights_digest, f"weights of {folder.name}")
         model = kind.load(folder, card.labels)
+        _check_shapes(folder, model)
     return LoadedModel(_ready(model, device, dtype), load_tokenizer(folder), card)
 
 
@@ -118,6 +121,20 @@ def _ready(model: PreTrainedModel, device: str, dtype: str) -> PreTrainedModel:
     module: torch.nn.Module = model.train(False)
     module.to(torch.device(device))
     return model
+
+
+def _check_shapes(folder: Path, model: PreTrainedModel) -> None:
+    """A head of another size than the labels ask for would be drawn anew without a word."""
+    wanted = {name: list(value.shape) for name, value in model.state_dict().items()}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                shape = file.get_slice(name).get_shape()
+                if shape != wanted.get(name, shape):
+                    raise DataCorrupted(
+                        f"model {folder.name}: {name} is {tuple(shape)}, the labels on its card ask for "
+                        f"{tuple(wanted[name])}"
+                    )
 
 
 def _checked_base(folder: Path, card: ModelCard, base: Path | None) -> Path:

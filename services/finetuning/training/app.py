@@ -26,7 +26,10 @@ from shared.modeling.kinds import find_kind
 from shared.modeling.kinds.base import Kind, length_limit
 from shared.modeling.loading import load_tokenizer
 from shared.modeling.methods import find_method
+from shared.modeling.methods.base import text_limit
 from shared.modeling.quiet import quiet_libraries
+from shared.modeling.scratch.making import make_base
+from shared.pipelines.kinds import NEW_BASE
 
 
 def run_training(spec: TrainingSpec, events: Events, stop: StopRequest) -> int:
@@ -47,13 +50,15 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     kind, method = find_kind(spec.kind, spec.options), find_method(spec.method.name)
     rows = read_rows(spec.dataset, kind.columns, kind.optional)
     labels = _labels(spec, kind, rows)
-    base = resolve_base(spec.base, spec.base_cache)
+    base = _base(spec, rows, events)
     tokenizer = load_tokenizer(base.path)
     set_seed(spec.seed)
     model = method.prepare(kind.load(base.path, labels), kind.name, spec.method)
-    limit = length_limit(model, tokenizer, spec.method.max_length)
+    limit = text_limit(spec.method, length_limit(model, tokenizer, spec.method.max_length), model)
     train = kind.encode(tokenizer, rows.train, labels, limit)
     validation = kind.encode(tokenizer, rows.validation, labels, limit)
+    if not train.examples:
+        raise TrainingFailed(FailureReason.BAD_DATA, "the train split has nothing that could be learnt")
     if not method.adapter:
         compact(model, chain.from_iterable(example.tokens() for example in train.examples + validation.examples))
     torch.nn.Module.to(model, device)
@@ -61,9 +66,9 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
         plain_short_attention(model, limit)
         cheapen_dropout(model)
     precision = choose_precision(spec.method.precision, spec.device)
-    weights = TrainedWeights(model, precision)
+    weights = TrainedWeights(model, precision, whole=not method.adapter)
     checkpoints = Checkpoints(spec.work_dir / "checkpoints", spec.identity(base.digest), spec.keep_checkpoints)
-    material = Material(kind, model, int(tokenizer.pad_token_id), train.examples, validation.examples)
+    material = Material(kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples)
     trainer = Trainer(spec, material, weights, checkpoints, events, stop)
     _resume(trainer, events)
     events.send(
@@ -116,6 +121,17 @@ def _labels(spec: TrainingSpec, kind: Kind, rows: SplitRows) -> tuple[str, ...]:
     return kind.declared_labels(spec.labels) if spec.labels else found
 
 
+def _base(spec: TrainingSpec, rows: SplitRows, events: Events) -> BaseModel:
+    """The base that was asked for; one that is to be made is made of the train split."""
+    if spec.base != NEW_BASE:
+        return resolve_base(spec.base, spec.base_cache)
+    texts = [row["text"] for row in rows.train]
+    made = make_base(spec.work_dir / "bases", texts, spec.options, spec.seed, spec.dataset.digest)
+    for note in made.notes:
+        events.log("warning", note)
+    return made.base
+
+
 def _resume(trainer: Trainer, events: Events) -> None:
     """Continue from the newest checkpoint that verifies, if there is one."""
     trainer.checkpoints.discard_partial()
@@ -124,9 +140,10 @@ def _resume(trainer: Trainer, events: Events) -> None:
             events.log("warning", f"checkpoint {path.name} is damaged and passed over")
             continue
         try:
-            trainer.cursor = trainer.checkpoints.restore(path, trainer.weights, trainer.optimizer)
+            trainer.cursor, remembered = trainer.checkpoints.restore(path, trainer.weights, trainer.optimizer)
         except ValueError as error:
             raise TrainingFailed(FailureReason.BAD_SPEC, str(error)) from None
+        trainer.material.method.restore(trainer.material.model, remembered)
         return
 
 

@@ -1,13 +1,13 @@
 """Checkpoints: resumable state at a step, whole or absent, without pickle.
 
-A checkpoint is a folder `step-00000012` with weights and optimizer as safetensors, `state.json` and, written last, a
-manifest with the SHA-256 of each file. Random state is not in it: every batch has its own seed.
+A checkpoint is a folder `step-00000012` with weights, optimizer and what the method has to remember as safetensors,
+`state.json` and, written last, a manifest with the SHA-256 of each file. Random state is not in it: every batch has its own seed.
 """
 
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from shared.modeling.digests import file_digest
 from shared.modeling.folders import flush, whole_folder, write_tensors
 
 MANIFEST = "manifest.json"
+METHOD = "method.safetensors"
 
 
 @dataclass
@@ -54,13 +55,17 @@ class Checkpoints:
         self._identity = identity
         self._keep = keep
 
-    def save(self, cursor: Cursor, weights: TrainedWeights, optimizer: Optimizer) -> SavedCheckpoint:
+    def save(
+        self, cursor: Cursor, weights: TrainedWeights, optimizer: Optimizer, method: Mapping[str, Tensor]
+    ) -> SavedCheckpoint:
         """Write a checkpoint of `cursor.step`, then drop the oldest; raises OSError, leaving the others intact."""
         started = time.monotonic()
         target = self._folder / f"step-{cursor.step:08d}"
         with whole_folder(target) as aside:
             write_tensors(aside / "weights.safetensors", {n: p.detach() for n, p in weights.masters.items()})
             write_tensors(aside / "optimizer.safetensors", _optimizer_tensors(weights, optimizer))
+            if method:
+                write_tensors(aside / METHOD, dict(method))
             _write_json(aside / "state.json", {"identity": self._identity, "cursor": asdict(cursor)})
             for path in sorted(aside.iterdir()):
                 flush(path)
@@ -77,8 +82,11 @@ class Checkpoints:
         """Checkpoint folders, newest first."""
         return iter(sorted(self._folder.glob("step-*"), reverse=True))
 
-    def restore(self, path: Path, weights: TrainedWeights, optimizer: Optimizer) -> Cursor:
-        """Load a checkpoint that `verifies`. Raises ValueError when it belongs to another spec."""
+    def restore(self, path: Path, weights: TrainedWeights, optimizer: Optimizer) -> tuple[Cursor, dict[str, Tensor]]:
+        """Load a checkpoint that `verifies`; what the method remembered comes back beside the cursor.
+
+        Raises ValueError when it belongs to another spec.
+        """
         state = json.loads((path / "state.json").read_text())
         if state["identity"] != self._identity:
             raise ValueError(f"checkpoint {path.name} was made with another spec or dataset version")
@@ -87,7 +95,8 @@ class Checkpoints:
             name, _, entry = key.rpartition("/")
             # Cloned: where a file is mapped into memory decides its alignment, and that can decide the last bit.
             optimizer.state[weights.masters[name]][entry] = value.clone().to(weights.masters[name].device)
-        return Cursor(**state["cursor"])
+        method = load_file(path / METHOD) if (path / METHOD).exists() else {}
+        return Cursor(**state["cursor"]), method
 
     def _prune(self) -> None:
         for path in list(self.newest())[self._keep :]:

@@ -41,10 +41,12 @@ class CompactEmbedding(nn.Module):
 
 
 def compact(model: PreTrainedModel, ids: Iterable[int]) -> CompactEmbedding | None:
-    """Cut the model's input embeddings to `ids`; None when they are shared with an output layer."""
+    """Cut the model's input embeddings to `ids`; None when they are frozen or shared with an output layer."""
     typed: Any = model
     table = typed.get_input_embeddings()
     if not isinstance(table, nn.Embedding) or typed.get_output_embeddings() is not None:
+        return None
+    if not table.weight.requires_grad:
         return None
     padding = set() if table.padding_idx is None else {table.padding_idx}
     stand_in = CompactEmbedding(table, torch.tensor(sorted(set(ids) | padding), device=table.weight.device))

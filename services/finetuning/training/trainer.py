@@ -19,6 +19,7 @@ from services.finetuning.training.schedule import batch_seed, learning_rate
 from services.finetuning.training.stopping import StopRequest
 from services.finetuning.training.weights import TrainedWeights
 from shared.modeling.kinds.base import Example, Kind
+from shared.modeling.methods.base import Method
 
 
 class Ending(Enum):
@@ -31,6 +32,7 @@ class Material:
     """What a run trains and on what."""
 
     kind: Kind
+    method: Method
     model: PreTrainedModel
     pad_id: int
     train: Sequence[Example]
@@ -57,6 +59,7 @@ class Trainer:
         batches = batches_per_epoch(len(material.train), self.method.batch_size)
         self.steps_per_epoch = -(-batches // self.method.gradient_accumulation)
         self.total_steps = self.steps_per_epoch * self.method.epochs
+        material.method.begin(material.model, self.total_steps)
         self.cursor = Cursor()
         self._epoch_batches: tuple[int, list[list[int]]] = (-1, [])
 
@@ -99,6 +102,7 @@ class Trainer:
         row_ids = [row_id for row in rows for row_id in self.material.train[row].row_ids]
         self._check_finite(loss, norm, row_ids)
         self.optimizer.step()
+        self._let_method_shape(step + 1)
         self.optimizer.zero_grad()
         self.weights.publish()
         self.cursor.step = step + 1
@@ -112,9 +116,15 @@ class Trainer:
         batch = kind.collate([self.material.train[row] for row in rows], self.material.pad_id)
         on_device = {name: value.to(model.device) for name, value in batch.items()}
         loss = kind.loss(model, on_device, self.method.label_smoothing) / weight
-        torch.autograd.backward(loss)
+        penalty = self.material.method.penalty(model) if part == 0 else None
+        torch.autograd.backward(loss if penalty is None else loss + penalty)
         self.weights.collect_gradients()
         return float(loss.detach())
+
+    def _let_method_shape(self, step: int) -> None:
+        if self.material.method.shapes_itself:
+            with self.weights.in_place():
+                self.material.method.after_step(self.material.model, step)
 
     def _groups(self, step: int) -> list[list[int]]:
         """The batches whose gradients make up a step."""
@@ -175,7 +185,8 @@ class Trainer:
             return
         self.cursor.seconds = self.seconds
         self.cursor.rows_log_bytes = self.row_log.settle()
-        saved = self.checkpoints.save(self.cursor, self.weights, self.optimizer)
+        remembered = self.material.method.state(self.material.model)
+        saved = self.checkpoints.save(self.cursor, self.weights, self.optimizer, remembered)
         self._saved_step, self._saved_at = self.cursor.step, time.monotonic()
         self.events.send(
             "checkpoint", step=self.cursor.step, path=saved.path, digest=saved.digest, seconds=saved.seconds

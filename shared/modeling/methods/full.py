@@ -1,20 +1,16 @@
 """Full fine-tuning: every weight is trained."""
 
-from pathlib import Path
+from typing import ClassVar
 
+from torch import nn
 from transformers import PreTrainedModel
 
-from shared.modeling.methods.base import Method
+from shared.modeling.methods.whole import WholeModel
 from shared.pipelines.methods import MethodConfig
 
 
-class Full(Method):
-    name = "full"
-    adapter = False
+class Full(WholeModel):
+    name: ClassVar[str] = "full"
 
-    def prepare(self, model: PreTrainedModel, kind: str, config: MethodConfig) -> PreTrainedModel:
-        model.requires_grad_(True)
-        return model
-
-    def save(self, model: PreTrainedModel, folder: Path, base: str) -> None:
-        model.save_pretrained(folder)
+    def trained(self, model: PreTrainedModel, kind: str, config: MethodConfig) -> list[nn.Module]:
+        return [model]

