@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared.pipelines.kinds import KINDS
 
@@ -19,7 +19,11 @@ class Options(BaseModel):
         0.5, gt=0, lt=1, description="Least probability of a label that is given (classification with multi_label)."
     )
     stride: int = Field(
-        64, ge=8, le=4096, description="Tokens that two windows of a long context share (question_answering)."
+        64,
+        ge=8,
+        le=4096,
+        description="Tokens that two windows of a long context share, at most a quarter of max_length "
+        "(question_answering).",
     )
     negatives: int = Field(
         4, ge=0, le=64, description="Of a row's own negatives at most so many are used (ranking, embedding)."
@@ -63,6 +67,12 @@ class Options(BaseModel):
         if value is not None and value.count(TEXT) != 1:
             raise ValueError(f"must hold {TEXT} once, where the input goes")
         return value
+
+    @model_validator(mode="after")
+    def _threshold_has_an_effect(self) -> Self:
+        if not self.multi_label and self.threshold != type(self).model_fields["threshold"].default:
+            raise ValueError("threshold: has an effect only with multi_label")
+        return self
 
     @classmethod
     def of_kind(cls, kind: str, given: dict[str, Any]) -> Self:

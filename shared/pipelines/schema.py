@@ -7,7 +7,7 @@ a later change of a default changes no running pipeline.
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from shared.pipelines.from_scratch import check_pretraining
 from shared.pipelines.kinds import KINDS, METRICS, NEW_BASE, PRIMARY, KindName
@@ -113,9 +113,11 @@ class PipelineSpec(Part):
 
     @field_validator("labels")
     @classmethod
-    def _two_labels_or_more(cls, value: list[str] | None) -> list[str] | None:
-        if value is not None and (len(set(value)) < 2 or len(set(value)) < len(value) or not all(value)):
-            raise ValueError("needs at least two labels, none empty, none twice")
+    def _labels_enough(cls, value: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        """Entities of one sort are told from what is none."""
+        least = 1 if info.data.get("kind") == "token_classification" else 2
+        if value is not None and (len(value) < least or len(set(value)) < len(value) or not all(value)):
+            raise ValueError(f"needs at least {('one label', 'two labels')[least - 1]}, none empty, none twice")
         return value
 
     @model_validator(mode="before")
