@@ -64,7 +64,7 @@ class Application:
         self._health = Health(self._registry, INFERENCE, self._server.set_serving)
         self._records = DeploymentRecords(database, self.name)
         artifacts = Artifacts(settings.resolved_artifacts_url, settings.cache_folder, settings.artifacts_endpoint)
-        loader = loader or TorchLoader(settings, artifacts, self._compute)
+        loader = loader or TorchLoader(settings, artifacts, self._compute, self._registry.is_busy)
         limit = memory_limit(settings.memory_bytes, choose_device(settings.device))
         self._catalogue = Catalogue(database)
         self._follower = Follower(database, self._catalogue, self._registry, loader, self._records, limit)

@@ -17,7 +17,6 @@ from services.inference.deployments.sharing import TrafficTable
 from services.inference.models.catalogue import Catalogue, PointedAt, Snapshot
 from services.inference.models.lineage import CHAMPION, Key
 from services.inference.models.loader import Loader
-from services.inference.models.resting import resting
 from shared.errors import FlywheelError, NotFound, ResourceExhausted, Unavailable
 from shared.storage.database import Database, clock
 from shared.storage.digests import each_file_once
@@ -221,11 +220,8 @@ class Follower:
     def _load_beside(self, key: Key) -> None:
         record = self._catalogue.record(key)
         with each_file_once():
-            with resting(self._registry.is_busy):
-                needed = self._loader.memory_needed(record)
-            self._make_room(key, needed)
-            with resting(self._registry.is_busy):
-                served, lineage = self._loader.load(record)
+            self._make_room(key, self._loader.memory_needed(record))
+            served, lineage = self._loader.load(record)
         try:
             self._make_room(key, served.memory_bytes)  # what was needed was an estimate, this is what it takes
         except ResourceExhausted:

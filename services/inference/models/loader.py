@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from services.inference.kinds.hosting import (
 from services.inference.models.lineage import BASE_VERSION, Lineage, VersionRecord
 from services.inference.models.memory import memory_limit
 from services.inference.models.reading import Reading
+from services.inference.models.resting import resting
 from services.inference.models.sharing import Place, check_base, join, place_of
 from shared.config import Settings
 from shared.errors import DataCorrupted, ResourceExhausted
@@ -60,10 +62,18 @@ class TorchLoader:
     Versions that write text and were trained with LoRA share one engine a base, as does the base itself.
     """
 
-    def __init__(self, settings: Settings, artifacts: Artifacts, compute: ComputeThread) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        artifacts: Artifacts,
+        compute: ComputeThread,
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """While `busy`, a load takes longer and leaves most of the interpreter to the answers; see `resting`."""
         self._settings = settings
         self._artifacts = artifacts
         self._compute = compute
+        self._resting = partial(resting, busy)
         self._bases = settings.cache_folder / "bases"
         self._device = choose_device(settings.device)
         self._engines = EngineChoice(settings.engines)
@@ -103,7 +113,9 @@ class TorchLoader:
         place = self._place(record)
         if place is not None:
             key = self._host_key(place)
-            generator = join(self._hosts, key, place, lambda: self._open_base(record, place, resources), resources)
+            generator = join(
+                self._hosts, key, place, lambda: self._open_base(record, place, resources), resources, self._resting
+            )
             return generator, generator.weights_digest
         loaded = self._load_base(record) if record.key.version == BASE_VERSION else self._load_version(record)
         if record.kind == Generator.kind and self._engines[record.key.model] == VLLM:
@@ -144,14 +156,15 @@ class TorchLoader:
 
     def _load_base(self, record: VersionRecord) -> LoadedModel:
         kind = kind_of_base(record.kind)
-        return load_base(
-            self._base(record), kind, max_length=CONTEXT_LIMIT, device=self._device, dtype=self._dtype(kind)
-        )
+        base, dtype = self._base(record), self._dtype(kind)
+        with self._resting():
+            return load_base(base, kind, max_length=CONTEXT_LIMIT, device=self._device, dtype=dtype)
 
     def _load_version(self, record: VersionRecord) -> LoadedModel:
         folder = self._fetch(record.weights_uri)
         base = self._base(record).path if find_method(record.method).adapter else None
-        loaded = load_model(folder, base=base, device=self._device, dtype=self._dtype(record.kind))
+        with self._resting():
+            loaded = load_model(folder, base=base, device=self._device, dtype=self._dtype(record.kind))
         for what, found, wanted in (
             ("weights", loaded.card.weights_digest, record.lineage.weights_digest),
             ("adapter", loaded.card.adapter_digest, record.lineage.adapter_digest),

@@ -22,7 +22,8 @@ LONGEST_REST_SECONDS = 0.02  # after a call into C that computed for long
 def resting(busy: Callable[[], bool]) -> Iterator[None]:
     """While `busy`, the calling thread rests three quarters of the time that it computes in Python in the block.
 
-    `busy` is asked often, anywhere in the block; it must be short, and take no lock that the block may hold.
+    For calls of libraries only: it rests anywhere, and whoever waits for a lock that the block holds rests with it.
+    `busy` is asked in the middle of the block, so it takes no lock either.
     """
     before = sys.getprofile()
     sys.setprofile(_pauses(busy))

@@ -1,6 +1,7 @@
 """Versions on one engine: the base of a pipeline and what LoRA made of it, their weights held once."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,21 +58,31 @@ def check_base(record: VersionRecord, place: Place, base: BaseModel) -> BaseMode
     return base
 
 
-def join(hosts: Hosts, key: str, place: Place, open_base: Callable[[], Host], resources: Resources) -> Generator:
-    """The version on the engine of its base, which is opened if need be."""
+def join(
+    hosts: Hosts,
+    key: str,
+    place: Place,
+    open_base: Callable[[], Host],
+    resources: Resources,
+    resting: Callable[[], AbstractContextManager[None]],
+) -> Generator:
+    """The version on the engine of its base, which is opened if need be. Files become objects while `resting`."""
     lease = hosts.take(key, open_base)
     try:
-        return _generator(lease, place, resources)
+        return _generator(lease, place, resources, resting)
     except BaseException:
         lease.close(resources.version, 0.0)
         raise
 
 
-def _generator(lease: Lease, place: Place, resources: Resources) -> Generator:
+def _generator(
+    lease: Lease, place: Place, resources: Resources, resting: Callable[[], AbstractContextManager[None]]
+) -> Generator:
     host = lease.host
     if place.folder is None or place.card is None:
         return Generator(lease, host.tokenizer, resources)
-    tokenizer = load_tokenizer(place.folder)
+    with resting():
+        tokenizer = load_tokenizer(place.folder)
     if tokenizer.eos_token_id not in host.ends or len(tokenizer) != len(host.tokenizer):
         raise DataCorrupted(f"the tokenizer of adapter {place.folder.name} is not that of its base")
     if place.card.weights_digest != host.weights_digest:
@@ -79,5 +90,7 @@ def _generator(lease: Lease, place: Place, resources: Resources) -> Generator:
             f"adapter {place.folder.name} is for weights {place.card.weights_digest[:12]}, "
             f"its base has {host.weights_digest[:12]}"
         )
-    lease.adapt(host.read_adapter(place.folder, place.card.adapter_digest))
+    with resting():
+        adapter = host.read_adapter(place.folder, place.card.adapter_digest)
+    lease.adapt(adapter)
     return Generator(lease, tokenizer, resources)
