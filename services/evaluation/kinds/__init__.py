@@ -3,10 +3,29 @@
 from services.evaluation.kinds.base import JudgedKind
 from services.evaluation.kinds.chat import JudgedChat
 from services.evaluation.kinds.classification import JudgedClassification
+from services.evaluation.kinds.cross_encoders import JudgedAnswerSelection, JudgedRanking
+from services.evaluation.kinds.embedding import JudgedEmbedding
+from services.evaluation.kinds.pretraining import JudgedPretraining
+from services.evaluation.kinds.prompted import JudgedGeneration, JudgedInstruction
+from services.evaluation.kinds.rewriting import JudgedSummarisation, JudgedTranslation
 from shared.errors import Unsupported
 from shared.pipelines.options import Options
 
-KINDS: dict[str, type[JudgedKind]] = {kind.name: kind for kind in (JudgedClassification, JudgedChat)}
+KINDS: dict[str, type[JudgedKind]] = {
+    kind.name: kind
+    for kind in (
+        JudgedClassification,
+        JudgedAnswerSelection,
+        JudgedRanking,
+        JudgedEmbedding,
+        JudgedTranslation,
+        JudgedSummarisation,
+        JudgedChat,
+        JudgedInstruction,
+        JudgedGeneration,
+        JudgedPretraining,
+    )
+}
 
 
 def find_kind(name: str, options: Options | None = None) -> JudgedKind:

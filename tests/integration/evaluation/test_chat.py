@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from services.evaluation.kinds.chat import ANSWERED_ROWS, JudgedChat
+from services.evaluation.kinds.chat import JudgedChat
 from shared.modeling.loading import load_model
 from shared.modeling.predict import score_chat
 from shared.pipelines.kinds import METRICS
+from shared.pipelines.options import Options
 from shared.storage.database import Database
 from tests.integration.evaluation.world import World, chat_rows
 from tests.support.tiny_models import tiny_model
 
+ANSWERED_ROWS = Options().answered_rows
 RULES = {"base": {"metric": "loss"}}
 
 
