@@ -49,6 +49,11 @@ class Writer:
         chances = torch.log_softmax(logits[[at - 1 for at in learnt]].float(), -1)
         return -float(chances[range(len(learnt)), [targets[at] for at in learnt]].sum())
 
+    def answers(self, prompts: Sequence[Sequence[Message]], tokens: int) -> list[str]:
+        """Greedy answers of at most so many tokens."""
+        loaded = self.loaded
+        return self.complete([encode_prompt(loaded.tokenizer, one, loaded.card.max_length) for one in prompts], tokens)
+
     @torch.inference_mode()
     def complete(self, prompts: Sequence[list[int]], tokens: int) -> list[str]:
         """Greedy continuations of token ids, of at most so many tokens, in the order given."""

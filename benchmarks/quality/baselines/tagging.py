@@ -1,14 +1,15 @@
 """Entities from a dictionary of the train rows, and tags from what a word looks like."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.linear_model import SGDClassifier
 
+from shared.rows.tags import OUTSIDE, tagged_spans, to_iob2
+
 Row = Mapping[str, Any]
-OUTSIDE = "O"
 PAD = "<edge>"
 NEIGHBOURS = (-2, -1, 0, 1, 2)
 
@@ -20,8 +21,8 @@ class Dictionary:
         counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
         outside: Counter[str] = Counter()
         for row in train:
-            for start, end, label in spans(row["tags"]):
-                counts[tuple(row["tokens"][start:end])][label] += 1
+            for span in tagged_spans(row["tags"]):
+                counts[tuple(row["tokens"][span.first : span.end])][span.label] += 1
             outside.update(token for token, tag in zip(row["tokens"], row["tags"], strict=True) if tag == OUTSIDE)
         # A single word that is mostly no entity ("May", "Will") would do more harm than good.
         self._labels = {
@@ -59,19 +60,7 @@ class WordTagger:
     def tags(self, tokens: Sequence[str]) -> list[str]:
         """Tags of the tokens."""
         found = self._model.predict(self._hasher.transform(_features(tokens)))
-        return [str(tag) for tag in found]
-
-
-def spans(tags: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Entities of BIO tags: first token, one past the last, label. An `I-` after another label opens one."""
-    start, label = 0, ""
-    for at, tag in enumerate([*tags, OUTSIDE]):
-        prefix, _, name = tag.partition("-")
-        if label and (prefix != "I" or name != label):
-            yield start, at, label
-            label = ""
-        if name and not label:
-            start, label = at, name
+        return to_iob2([str(tag) for tag in found])
 
 
 def _features(tokens: Sequence[str]) -> list[list[str]]:

@@ -29,12 +29,12 @@ SHOWN_TOKENS = 768
 def untouched(material: Material, seed: int, tools: Tools) -> Answer:
     """The base model as it is."""
     judge = find_judge(material.spec.kind, material.spec.options)
-    return Answer(judge.predict(_load(material, tools), material.test, lambda done: None))
+    return Answer(judge.predict(load_untouched(material, tools), material.test, lambda done: None))
 
 
 def after_examples(material: Material, seed: int, tools: Tools) -> Answer:
     """The base model, with a few rows and their answers before each row (in-context learning)."""
-    loaded = _load(material, tools)
+    loaded = load_untouched(material, tools)
     writer, kind = Writer(loaded), _kind(material, loaded)
     limit = loaded.card.max_length
     shown = _shown(kind, loaded, material, seed)
@@ -52,14 +52,14 @@ def after_examples(material: Material, seed: int, tools: Tools) -> Answer:
 
 def counted(material: Material, seed: int, tools: Tools, order: int) -> Answer:
     """Counts of the base model's tokens; it writes nothing worth reading."""
-    loaded = _load(material, tools)
+    loaded = load_untouched(material, tools)
     kind = _kind(material, loaded)
     model = NgramModel(order, len(loaded.tokenizer))
     for example in kind.encode(loaded.tokenizer, material.train, (), loaded.card.max_length).examples:
-        for at in _learnt(example):
+        for at in learnt_places(example):
             model.learn(example.ids, at)
     examples = kind.encode(loaded.tokenizer, material.test, (), loaded.card.max_length).examples
-    losses = [sum(model.nats(example.ids, at) for at in _learnt(example)) for example in examples]
+    losses = [sum(model.nats(example.ids, at) for at in learnt_places(example)) for example in examples]
     return _answer(material, [""] * len(examples), losses, [example.weight for example in examples])
 
 
@@ -86,7 +86,7 @@ def _answer(material: Material, texts: list[str], losses: list[float], tokens: l
     return Answer({"loss": losses, "tokens": tokens, "answers": texts[: material.spec.options.answered_rows]})
 
 
-def _load(material: Material, tools: Tools) -> LoadedModel:
+def load_untouched(material: Material, tools: Tools) -> LoadedModel:
     study = material.study
     dtype = "bfloat16" if fast_at_bfloat16("cpu") else "float32"
     method = resolve_method(study.kind, {"name": "full", **study.methods.get("full", {})})
@@ -117,7 +117,7 @@ def _shown(kind: Writing, loaded: LoadedModel, material: Material, seed: int) ->
     return ids
 
 
-def _learnt(example: Example) -> list[int]:
+def learnt_places(example: Example) -> list[int]:
     """Positions that are predicted; the first one has nothing before it."""
     return [at for at, target in enumerate(example.targets) if at > 0 and target != IGNORED]
 

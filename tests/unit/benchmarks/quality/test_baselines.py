@@ -6,23 +6,14 @@ from benchmarks.quality.baselines.ngrams import NgramModel
 from benchmarks.quality.baselines.reading import SlidingWindow, first_sentence
 from benchmarks.quality.baselines.retrieving import Bm25, TfIdf
 from benchmarks.quality.baselines.rewriting import first_sentences, from_memory
-from benchmarks.quality.baselines.tagging import Dictionary, WordTagger, spans
+from benchmarks.quality.baselines.tagging import Dictionary, WordTagger
+from benchmarks.quality.baselines.token_classification import found_tags
 
 TAGGED = [
     {"tokens": ["Ada", "Lovelace", "met", "Ada"], "tags": ["B-PER", "I-PER", "O", "B-PER"]},
     {"tokens": ["May", "rain", "in", "May"], "tags": ["O", "O", "O", "O"]},
     {"tokens": ["I", "met", "May"], "tags": ["O", "O", "B-PER"]},
 ]
-
-
-def test_spans_of_tags_as_conll_reads_them():
-    assert list(spans(["B-A", "I-A", "B-A", "O", "I-B", "I-A", "I-A"])) == [
-        (0, 2, "A"),
-        (2, 3, "A"),
-        (4, 5, "B"),
-        (5, 7, "A"),
-    ]
-    assert list(spans(["O"])) == list(spans([])) == []
 
 
 def test_the_dictionary_takes_the_longest_entity_that_it_knows():
@@ -120,3 +111,11 @@ def test_a_longer_context_knows_what_comes_next():
 
 def test_nothing_learnt_is_a_guess_over_the_vocabulary():
     assert NgramModel(3, 50).nats([7], 0) == pytest.approx(math.log(50))
+
+
+def test_names_that_an_answer_lists_are_found_wherever_they_stand():
+    tokens = ["Ada", "Lovelace", "met", "Ada", "in", "New", "York"]
+    answer = "PER: Ada Lovelace\nPER: Ada\nLOC: New York\nORG: York\nnothing: met\nPER:"
+    assert found_tags(tokens, answer, ["PER", "LOC", "ORG"]) == ["B-PER", "I-PER", "O", "B-PER", "O", "B-LOC", "I-LOC"]
+    assert found_tags(["天", "安", "门"], "LOC: 天安门", ["LOC"]) == ["B-LOC", "I-LOC", "I-LOC"]
+    assert found_tags(tokens, "none", ["PER"]) == ["O"] * 7

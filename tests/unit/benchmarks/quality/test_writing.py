@@ -43,3 +43,39 @@ def test_conversations(base, tmp_path):
     tokens = [outputs["tokens"] for _, outputs in found.values()]
     assert tokens[0] == tokens[1] == tokens[2]
     assert tokens[3] == tokens[0][:3]
+
+
+def test_translations(base, tmp_path):
+    words = ["the quick fox", "a bad film", "the lazy dog", "ten coins"]
+    rows = [
+        {"source": f"{word} {n}", "target": f"{word.upper()} {n}", "source_lang": "en", "target_lang": "en"}
+        for n in range(10)
+        for word in words
+    ]
+    found = answers(
+        "translation", "chrf", RawRows(rows[:20], rows[20:28]), base, tmp_path, answered_rows=3, answer_tokens=4
+    )
+    assert list(found) == ["copy", "memory", "zero-shot", "few-shot"]
+    assert {len(one.statistics) for one, _ in found.values()} == {3}
+    assert found["memory"][0].value > found["copy"][0].value >= 0
+    assert all(len(outputs["answers"]) == 3 for _, outputs in found.values())
+
+
+def test_summaries(base, tmp_path):
+    rows = [
+        {"document": f"Film {n} is good. It is long. It is old. It ends.", "summary": f"Film {n} is good."}
+        for n in range(28)
+    ]
+    found = answers(
+        "summarisation", "rouge_l", RawRows(rows[:20], rows[20:]), base, tmp_path, answered_rows=3, answer_tokens=4
+    )
+    assert list(found) == ["first-sentence", "first-three", "memory", "zero-shot", "few-shot"]
+    assert found["first-sentence"][0].value == 1.0 > found["first-three"][0].value > found["zero-shot"][0].value
+
+
+def test_running_text(base, tmp_path):
+    rows = [{"text": f"the quick brown fox number {n} jumps over the lazy dog"} for n in range(28)]
+    found = answers("pretraining", "bits_per_byte", RawRows(rows[:20], rows[20:]), base, tmp_path)
+    assert list(found) == ["unigrams", "trigrams", "zero-shot"]
+    assert found["trigrams"][0].value < found["unigrams"][0].value < found["zero-shot"][0].value
+    assert len({tuple(outputs["tokens"]) for _, outputs in found.values()}) == 1
