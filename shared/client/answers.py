@@ -137,6 +137,8 @@ class Finished:
     timings: Timings
     candidates: tuple[Candidate, ...] = ()
     error: str = ""
+    seed: int | None = None
+    """What the tokens were drawn with, asked for or not; None where nothing is drawn."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Prompts to text, streamed."""
 
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,6 +28,7 @@ CODES = {
     engine.FinishReason.ERROR: FlywheelError.reason,
 }
 
+SEED_BITS = 53  # whole numbers that every reader of JSON keeps
 COMPLETE = (engine.FinishReason.EOS, engine.FinishReason.STOP, engine.FinishReason.LENGTH)
 
 
@@ -47,13 +49,14 @@ class NamedChunk(engine.Chunk):
 
 @dataclass(frozen=True)
 class Finished:
-    """How it ended; `error` says what went wrong when the reason is `ERROR`."""
+    """How it ended; `error` says what went wrong when the reason is `ERROR`. `seed` is None where nothing is drawn."""
 
     reason: engine.FinishReason
     usage: engine.Usage
     times: Times
     candidates: tuple[engine.Candidate, ...] = ()
     error: str = ""
+    seed: int | None = None
 
 
 Event = Accepted | engine.Chunk | Finished
@@ -74,6 +77,7 @@ class Generating:
         """
         with metered(METHOD) as meter:
             check_generate(request)
+            request = _seeded(request)
             request_id = request.request_id or new_id("request")
             with self._models.hold(request.model, Generator, deadline, request_id) as (generator, lineage):
                 meter.model = request.model.name
@@ -91,7 +95,7 @@ class Generating:
                                 text += output.text
                             yield _named(output, generator.tokenizer) if output.logprobs else output
                             continue
-                        finished = self._finish(meter, output)
+                        finished = self._finish(meter, output, request.sampling.seed)
                         prompt = _as_messages(request.prompt)
                         self._answers.add(request_id, METHOD, prompt, {"text": text}, lineage, finished.times)
                         if output.reason in COMPLETE:
@@ -107,7 +111,7 @@ class Generating:
         generator = self._running.get(request_id)
         return generator is not None and generator.cancel(request_id)
 
-    def _finish(self, meter: Meter, output: engine.Finished) -> Finished:
+    def _finish(self, meter: Meter, output: engine.Finished, seed: int | None) -> Finished:
         timings, usage = output.timings, output.usage
         meter.code = CODES.get(output.reason, "OK")
         metrics.INFERENCE_QUEUE_SECONDS.labels(meter.model).observe(timings.queue_seconds)
@@ -122,7 +126,17 @@ class Generating:
             total=meter.seconds,
             first_token=timings.first_token_seconds,
         )
-        return Finished(output.reason, usage, times, output.candidates, output.error)
+        return Finished(output.reason, usage, times, output.candidates, output.error, seed)
+
+
+def _seeded(request: GenerateRequest) -> GenerateRequest:
+    """With a seed where tokens are drawn, so that the answer can be asked for again; without one where none are."""
+    sampling = request.sampling
+    if sampling.temperature == 0:
+        return replace(request, sampling=replace(sampling, seed=None))
+    if sampling.seed is not None:
+        return request
+    return replace(request, sampling=replace(sampling, seed=secrets.randbits(SEED_BITS)))
 
 
 def _for_engine(

@@ -18,6 +18,7 @@ MAX_STOP_TOKENS = 256
 MAX_BIASES = 1024
 MAX_BIAS = 100
 MAX_ANSWERS = 16
+MAX_SEED = 2**64 - 1
 MAX_ALTERNATIVES = 20
 MAX_PRIORITY = 100
 MAX_SCHEMA_BYTES = 65_536
@@ -104,6 +105,7 @@ def _check_sampling(sampling: Sampling) -> None:
     check_count("sampling.repetition_penalty", sampling.repetition_penalty, 0.01, 100)
     check_count("sampling.presence_penalty", sampling.presence_penalty, -2, 2)
     check_count("sampling.frequency_penalty", sampling.frequency_penalty, -2, 2)
+    check_count("sampling.seed", sampling.seed or 0, 0, MAX_SEED)
     check_count("sampling.num_beams", sampling.num_beams, 1, MAX_BEAMS)
     check_count("sampling.length_penalty", sampling.length_penalty, -10, 10)
 

@@ -1,70 +1,37 @@
-"""Requests and answers in tensors: the Open Inference Protocol, without gRPC."""
+"""Models of all kinds asked in tensors: the Open Inference Protocol, without gRPC."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from services.inference.answering.answers import Times
-from services.inference.answering.asking import Answered, Ask, Asking, OnGone
+from services.inference.answering.asking import Answered, Ask, Asking
 from services.inference.answering.classifying import Classifying
 from services.inference.answering.embedding import Embedding
 from services.inference.answering.generating import Accepted, Finished, Generating
 from services.inference.answering.parameters import Value, check_taken, generate_request, rewriting, truth, word
+from services.inference.answering.questioning import Questioning
+from services.inference.answering.relating import Relating
 from services.inference.answering.requests import ModelRef
 from services.inference.answering.rewriting import RewritingTexts, usage_of
-from services.inference.answering.signatures import BYTES, FP32, SIGNATURES, Signature
+from services.inference.answering.signatures import BYTES, FP32, INT64, SIGNATURES, Signature
+from services.inference.answering.span_tensors import (
+    answer_tensors,
+    choice_of,
+    choice_tensors,
+    marked_of,
+    questions_of,
+    relation_tensors,
+)
 from services.inference.answering.tagging import Tagging
+from services.inference.answering.tensor_messages import Call, Tensor, TensorAnswer, TensorRequest
 from services.inference.engine.interface import FinishReason
-from services.inference.kinds import methods_of
 from services.inference.kinds.capabilities import Rewritten
-from services.inference.models.lineage import Lineage
-from shared.errors import Cancelled, DeadlineExceeded, FailedPrecondition, FlywheelError, InvalidArgument, Unavailable
+from shared.errors import Cancelled, DeadlineExceeded, FlywheelError, InvalidArgument, Unavailable
 from shared.modeling.kinds.entities import Entity
 
 TOKENS = ("prompt_tokens", "completion_tokens")
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """`values` in rows, whatever the shape."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    values: Sequence[str] | Sequence[float]
-
-
-@dataclass(frozen=True)
-class TensorRequest:
-    """`outputs` names what is wanted; all when empty."""
-
-    model: ModelRef
-    id: str
-    inputs: Mapping[str, Sequence[str]]
-    parameters: Mapping[str, Value]
-    outputs: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class TensorAnswer:
-    """`final` is the last answer to its request; `facts` go beside the tensors."""
-
-    lineage: Lineage
-    outputs: Sequence[Tensor]
-    facts: Mapping[str, Value] = field(default_factory=dict)
-    final: bool = True
-
-
-@dataclass(frozen=True)
-class Call:
-    """How a request is made: until when (on the clock of `time.monotonic`), how a client that leaves is noticed, whose
-    it is, and who hears of the tokens it takes."""
-
-    deadline: float
-    on_gone: OnGone
-    tenant: str
-    charge: Callable[[int], None]
 
 
 class Tensors:
@@ -77,26 +44,25 @@ class Tensors:
         self._embedding = Embedding(asking)
         self._rewriting = RewritingTexts(asking)
         self._tagging = Tagging(asking)
+        self._relating = Relating(asking)
+        self._questioning = Questioning(asking)
         self._askers: Mapping[str, Callable[[TensorRequest, Ask], TensorAnswer]] = {
             "classification": self._classify,
             "embedding": self._embed,
             "ranking": self._rank,
             "token_classification": self._tag,
+            "relation_extraction": self._relate,
+            "question_answering": self._answer_questions,
+            "answer_selection": self._select,
             "translation": self._translate,
             "summarisation": self._summarise,
         }
 
     def kind(self, model: ModelRef, deadline: float) -> str:
-        """The model's kind. Raises as `Models.hold` does, FailedPrecondition for a kind without a signature."""
+        """The model's kind, which has a signature. Raises as `Models.hold` does."""
         with self._models.hold_any(model, deadline) as (served, _):
-            if served.kind in SIGNATURES:
-                return served.kind
-            methods = ", ".join(methods_of(served.kind))
-            raise FailedPrecondition(
-                f"model {model.name!r} is of kind {served.kind}, which has no tensors; it answers {methods}",
-                model=model.name,
-                kind=served.kind,
-            )
+            assert served.kind in SIGNATURES
+            return served.kind
 
     def stream(self, request: TensorRequest, call: Call) -> Iterator[TensorAnswer]:
         """The parts of an answer as they come. Raises the errors of shared.errors."""
@@ -175,6 +141,21 @@ class Tensors:
         entities = [_entities(text, result) for text, result in zip(texts, found.result, strict=True)]
         return _answer(found, [Tensor("entities", BYTES, (len(texts),), entities)])
 
+    def _relate(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
+        check_taken(request.parameters)
+        found = self._relating.relate(ask, marked_of(request))
+        return _answer(found, relation_tensors(found.result))
+
+    def _answer_questions(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
+        check_taken(request.parameters)
+        found = self._questioning.answer(ask, questions_of(request))
+        return _answer(found, answer_tensors(found.result))
+
+    def _select(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
+        check_taken(request.parameters)
+        found = self._questioning.answer(ask, [choice_of(request)])
+        return _answer(found, choice_tensors(found.result[0]))
+
     def _translate(self, request: TensorRequest, ask: Ask) -> TensorAnswer:
         left = dict(request.parameters)
         languages = word(left, "source_language"), word(left, "target_language")
@@ -186,14 +167,20 @@ class Tensors:
 
 
 def _check_tensors(request: TensorRequest, signature: Signature) -> None:
-    """Raises InvalidArgument naming the tensor that is missing or unknown."""
+    """Raises InvalidArgument naming the tensor that is missing, unknown or of another type."""
+    given_types = {**dict.fromkeys(request.inputs, BYTES), **dict.fromkeys(request.numbers, INT64)}
     names = [spec.name for spec in signature.inputs]
-    for name in request.inputs:
+    for name in given_types:
         if name not in names:
             raise InvalidArgument(f"no input tensor {name!r}; model {request.model.name!r} takes {names}", field=name)
     for spec in signature.inputs:
-        if not spec.optional and spec.name not in request.inputs:
+        datatype = given_types.get(spec.name)
+        if datatype is None and not spec.optional:
             raise InvalidArgument(f"the input tensor {spec.name!r} is missing", field=spec.name)
+        if datatype not in (None, spec.datatype):
+            raise InvalidArgument(
+                f"the input tensor {spec.name!r} has datatype {datatype!r}; it must be {spec.datatype}", field=spec.name
+            )
     given = [spec.name for spec in signature.outputs]
     for name in request.outputs:
         if name not in given:
@@ -227,6 +214,7 @@ def _facts_of(event: Finished) -> dict[str, Value]:
         "finish_reason": str(event.reason),
         **dict(zip(TOKENS, (usage.prompt_tokens, usage.completion_tokens), strict=True)),
         "cached_tokens": usage.cached_tokens,
+        **({} if event.seed is None else {"seed": event.seed}),
         **_times(event.times),
     }
 

@@ -115,6 +115,7 @@ def _finished(event: Finished) -> pb.Finished:
         timings=timings(event.times),
         candidates=[_candidate(index, one) for index, one in enumerate(event.candidates)],
         error=event.error,
+        seed=event.seed,
     )
 
 

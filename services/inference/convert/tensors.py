@@ -8,17 +8,23 @@ from math import prod
 from services.inference.answering.holding import ALIASES
 from services.inference.answering.parameters import Value
 from services.inference.answering.requests import ModelRef
-from services.inference.answering.signatures import BYTES, FP32, SIGNATURES, TensorSpec
-from services.inference.answering.tensors import Tensor, TensorAnswer, TensorRequest
+from services.inference.answering.signatures import BYTES, FP32, INT64, SIGNATURES, TensorSpec
+from services.inference.answering.tensor_messages import Tensor, TensorAnswer, TensorRequest
 from services.inference.models.lineage import BASE, BASE_VERSION, CHAMPION
 from shared.contracts.generated.inference import grpc_service_pb2 as pb
 from shared.contracts.generated.inference import model_config_pb2
 from shared.errors import FlywheelError, InvalidArgument
 
 PLATFORM = "flywheel"
-TYPES = {BYTES: model_config_pb2.TYPE_STRING, FP32: model_config_pb2.TYPE_FP32}
+TYPES = {
+    BYTES: model_config_pb2.TYPE_STRING,
+    FP32: model_config_pb2.TYPE_FP32,
+    INT64: model_config_pb2.TYPE_INT64,
+}
 VERSION = re.compile("[0-9]{1,9}")
 MAX_DIMENSIONS = 2
+NUMBER_BYTES = 8
+LARGEST_SIGNED = 2**63 - 1
 LENGTH = struct.Struct("<I")
 FINAL = "triton_final_response"
 
@@ -42,10 +48,15 @@ def tensor_request(message: pb.ModelInferRequest) -> TensorRequest:
             f"raw_input_contents has {len(raw)} elements for {len(message.inputs)} inputs", field="raw_input_contents"
         )
     inputs: dict[str, Sequence[str]] = {}
+    numbers: dict[str, Sequence[int]] = {}
     for position, one in enumerate(message.inputs):
-        if one.name in inputs:
+        if one.name in inputs or one.name in numbers:
             raise InvalidArgument(f"the input tensor {one.name!r} is given twice", field=one.name)
-        inputs[one.name] = _texts(one, raw[position] if raw else None)
+        content = raw[position] if raw else None
+        if one.datatype == INT64:
+            numbers[one.name] = _numbers(one, content)
+        else:
+            inputs[one.name] = _texts(one, content)
     for wanted in message.outputs:
         for name in wanted.parameters.keys() - {"binary_data"}:
             raise InvalidArgument(
@@ -57,6 +68,7 @@ def tensor_request(message: pb.ModelInferRequest) -> TensorRequest:
         inputs,
         values(message.parameters),
         [one.name for one in message.outputs],
+        numbers,
     )
 
 
@@ -126,7 +138,9 @@ def parameter(value: Value) -> pb.InferParameter:
     if isinstance(value, bool):
         return pb.InferParameter(bool_param=value)
     if isinstance(value, int):
-        return pb.InferParameter(int64_param=value)
+        return (
+            pb.InferParameter(int64_param=value) if value <= LARGEST_SIGNED else pb.InferParameter(uint64_param=value)
+        )
     if isinstance(value, float):
         return pb.InferParameter(double_param=value)
     return pb.InferParameter(string_param=value)
@@ -139,18 +153,35 @@ def _described(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
 def _texts(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> list[str]:
     if tensor.datatype != BYTES:
         raise InvalidArgument(
-            f"the input tensor {tensor.name!r} has datatype {tensor.datatype!r}; it must be {BYTES}", field=tensor.name
+            f"the input tensor {tensor.name!r} has datatype {tensor.datatype!r}; it must be {BYTES} or {INT64}",
+            field=tensor.name,
         )
-    if raw is not None and tensor.HasField("contents"):
-        raise InvalidArgument(
-            f"the input tensor {tensor.name!r} has contents and raw contents; send one of them", field=tensor.name
-        )
+    _check_once(tensor, raw)
     elements = list(tensor.contents.bytes_contents) if raw is None else _split(tensor.name, raw)
     _check_shape(tensor, len(elements))
     try:
         return [element.decode() for element in elements]
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"the input tensor {tensor.name!r} is not UTF-8: {error}", field=tensor.name) from None
+
+
+def _numbers(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> list[int]:
+    _check_once(tensor, raw)
+    if raw is None:
+        numbers = list(tensor.contents.int64_contents)
+    elif len(raw) % NUMBER_BYTES:
+        raise InvalidArgument(f"the raw contents of {tensor.name!r} end inside a number", field=tensor.name)
+    else:
+        numbers = list(struct.unpack(f"<{len(raw) // NUMBER_BYTES}q", raw))
+    _check_shape(tensor, len(numbers))
+    return numbers
+
+
+def _check_once(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> None:
+    if raw is not None and tensor.HasField("contents"):
+        raise InvalidArgument(
+            f"the input tensor {tensor.name!r} has contents and raw contents; send one of them", field=tensor.name
+        )
 
 
 def _check_shape(tensor: pb.ModelInferRequest.InferInputTensor, elements: int) -> None:
@@ -184,7 +215,7 @@ def _split(name: str, raw: bytes) -> list[bytes]:
 
 
 def _raw(tensor: Tensor) -> bytes:
-    if tensor.datatype == FP32:
-        return struct.pack(f"<{len(tensor.values)}f", *tensor.values)
+    if tensor.datatype != BYTES:
+        return struct.pack(f"<{len(tensor.values)}{'f' if tensor.datatype == FP32 else 'q'}", *tensor.values)
     encoded = [str(value).encode() for value in tensor.values]
     return b"".join(LENGTH.pack(len(one)) + one for one in encoded)

@@ -10,7 +10,8 @@ from services.inference.answering.asking import OnGone
 from services.inference.answering.parameters import timeout_seconds
 from services.inference.answering.requests import ModelRef
 from services.inference.answering.tally import Tally
-from services.inference.answering.tensors import Call, TensorRequest, Tensors
+from services.inference.answering.tensor_messages import Call, TensorRequest
+from services.inference.answering.tensors import Tensors
 from services.inference.convert import tensors as convert
 from services.inference.convert.repository import index_entry, statistics, version_of
 from services.inference.deployments.deployment import DeploymentView

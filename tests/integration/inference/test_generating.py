@@ -132,6 +132,18 @@ def test_log_probabilities_are_absent_unless_asked_for_and_zero_alternatives_are
     assert not any(entry.alternatives for entry in entries)
 
 
+def test_a_seed_that_the_server_drew_repeats_the_answer(served: Platform) -> None:
+    first = list(served.generate(n=2, sampling=pb.Sampling(temperature=1.5), stopping=LONG))
+    other = list(served.generate(n=2, sampling=pb.Sampling(temperature=1.5), stopping=LONG))
+    assert first[-1].finished.seed != other[-1].finished.seed
+    same = pb.Sampling(temperature=1.5, seed=first[-1].finished.seed)
+    again = list(served.generate(n=2, sampling=same, stopping=LONG))
+    assert texts(again, 2) == texts(first, 2)
+    assert again[-1].finished.seed == same.seed
+    greedy = list(served.generate(sampling=pb.Sampling(seed=5), stopping=LONG))
+    assert not greedy[-1].finished.HasField("seed")
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_answers_follow_their_constraint(served: Platform, seed: int) -> None:
     sampling = pb.Sampling(temperature=2, seed=seed)

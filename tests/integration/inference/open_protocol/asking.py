@@ -46,6 +46,11 @@ def add_input(request: pb.ModelInferRequest, name: str, texts: Sequence[str]) ->
     one.contents.bytes_contents.extend(text.encode() for text in texts)
 
 
+def add_numbers(request: pb.ModelInferRequest, name: str, shape: Sequence[int], *values: int) -> None:
+    one = request.inputs.add(name=name, datatype="INT64", shape=shape)
+    one.contents.int64_contents.extend(values)
+
+
 def parameter(value: Value) -> pb.InferParameter:
     if isinstance(value, bool):
         return pb.InferParameter(bool_param=value)
@@ -63,11 +68,13 @@ def packed(*texts: str) -> bytes:
 
 def tensors(response: pb.ModelInferResponse) -> dict[str, list[Any]]:
     """Elements by tensor, in rows."""
-    found = {}
+    found: dict[str, list[Any]] = {}
     for one, raw in zip(response.outputs, response.raw_output_contents, strict=True):
-        found[one.name] = (
-            list(struct.unpack(f"<{len(raw) // 4}f", raw)) if one.datatype == "FP32" else list(unpacked(raw))
-        )
+        if one.datatype == "BYTES":
+            found[one.name] = list(unpacked(raw))
+        else:
+            size, letter = {"FP32": (4, "f"), "INT64": (8, "q")}[one.datatype]
+            found[one.name] = list(struct.unpack(f"<{len(raw) // size}{letter}", raw))
     return found
 
 

@@ -1,4 +1,4 @@
-"""One server with a model of each kind that the Open Inference Protocol knows, and of one that it does not."""
+"""One server with a model of each kind."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,15 @@ from tests.support.tiny_encoders import tiny_bert, tiny_seq2seq, write_version
 from tests.support.tiny_models import tiny_model
 from tests.support.wait import eventually
 
-ENCODERS = ("classification", "token_classification", "embedding", "ranking", "relation_extraction")
+ENCODERS = (
+    "classification",
+    "token_classification",
+    "embedding",
+    "ranking",
+    "relation_extraction",
+    "question_answering",
+    "answer_selection",
+)
 REWRITERS = {"translation": "t5", "summarisation": "bart"}
 
 

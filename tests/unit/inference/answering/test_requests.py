@@ -34,6 +34,7 @@ def bound(**fields: Any) -> dict[str, Any]:
     [
         {"n": 1, "logprobs": 0, "priority": -100},
         {"n": 16, "logprobs": 20, "priority": 100, "cache_salt": "s" * 128, "echo": True},
+        sampled(seed=2**64 - 1),
         sampled(temperature=100, presence_penalty=-2, frequency_penalty=2, logit_bias={0: -100.0, 5: 100.0}),
         {"n": 4, **sampled(num_beams=4, length_penalty=-1.5)},
         bound(regex="a" * 4096),
@@ -58,6 +59,8 @@ def test_the_ends_of_every_range_are_allowed(fields: dict[str, Any]) -> None:
         (sampled(presence_penalty=2.5), "sampling.presence_penalty", "2.5; it must be from -2 to 2"),
         (sampled(frequency_penalty=NAN), "sampling.frequency_penalty", "nan"),
         (sampled(temperature=-1), "sampling.temperature", "-1"),
+        (sampled(seed=-1), "sampling.seed", "sampling.seed is -1; it must be from 0"),
+        (sampled(seed=2**65), "sampling.seed", "it must be from 0 to 1.84467e"),
         (sampled(top_p=0), "sampling.top_p", "0"),
         (sampled(num_beams=17), "sampling.num_beams", "17; it must be from 1 to 16"),
         (sampled(num_beams=2, length_penalty=NAN), "sampling.length_penalty", "nan"),

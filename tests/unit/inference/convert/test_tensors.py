@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from services.inference.answering.parameters import check_taken, generate_request, rewriting, timeout_seconds
 from services.inference.answering.requests import ModelRef
-from services.inference.answering.tensors import Tensor, TensorAnswer
-from services.inference.convert.tensors import model_of, tensor_request, tensor_response
+from services.inference.answering.signatures import SIGNATURES
+from services.inference.answering.tensor_messages import Tensor, TensorAnswer
+from services.inference.convert.tensors import model_of, parameter, tensor_request, tensor_response
+from services.inference.kinds import kinds_with
 from services.inference.models.lineage import Lineage
 from shared.contracts.generated.inference import grpc_service_pb2 as pb
 from shared.errors import InvalidArgument
@@ -57,6 +59,27 @@ def test_what_is_packed_is_read(texts: list[str]) -> None:
     made.raw_input_contents.append(raw)
     made.inputs.add(name="text_input", datatype="BYTES", shape=[len(texts)])
     assert tensor_request(made).inputs == {"text_input": texts}
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=8), st.booleans())
+def test_whole_numbers_are_read_raw_or_typed(numbers: list[int], typed: bool) -> None:
+    made = pb.ModelInferRequest(model_name="mood")
+    one = made.inputs.add(name="head", datatype="INT64", shape=[len(numbers)])
+    if typed:
+        one.contents.int64_contents.extend(numbers)
+    else:
+        made.raw_input_contents.append(struct.pack(f"<{len(numbers)}q", *numbers))
+    assert tensor_request(made).numbers == {"head": numbers}
+
+
+@pytest.mark.parametrize("value", [0, -(2**63), 2**63 - 1, 2**63, 2**64 - 1])
+def test_any_seed_fits_a_parameter(value: int) -> None:
+    made = parameter(value)
+    assert getattr(made, str(made.WhichOneof("parameter_choice"))) == value
+
+
+def test_every_kind_that_is_served_has_tensors() -> None:
+    assert set(kinds_with(object)) == set(SIGNATURES)
 
 
 @given(st.binary(max_size=40), st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4))
