@@ -1,7 +1,8 @@
 """Metrics as functions of summed statistics of rows, which is what makes them cheap to resample."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ def mean(values: Sequence[float] | Table) -> Measure:
 
 def ratio(sums: Sequence[float], counts: Sequence[float]) -> Measure:
     """Sum of sums over sum of counts, such as a loss by tokens."""
-    return Measure(_columns(sums, counts), lambda total: _divide(total[:, 0], total[:, 1]))
+    return Measure(_columns(sums, counts), lambda total: divide(total[:, 0], total[:, 1]))
 
 
 def exponential(measure: Measure) -> Measure:
@@ -43,17 +44,30 @@ def exponential(measure: Measure) -> Measure:
 
 def f1(truth: Sequence[str], guesses: Sequence[str], weighted: bool) -> Measure:
     """Mean F1 over the classes that occur in truth or guesses; `weighted` by how often they occur in truth."""
-    classes = sorted({*truth, *guesses})
-    is_true = np.array([[label == name for name in classes] for label in truth], dtype=float)
-    is_guess = np.array([[label == name for name in classes] for label in guesses], dtype=float)
-    return Measure(np.hstack([is_true * is_guess, is_true, is_guess]), _weighted_f1 if weighted else _macro_f1)
+    return set_f1([{label} for label in truth], [{label} for label in guesses], "weighted" if weighted else "macro")
+
+
+def set_f1(
+    truth: Sequence[Collection[str]], guesses: Sequence[Collection[str]], average: Literal["macro", "micro", "weighted"]
+) -> Measure:
+    """F1 of rows with any number of classes: the mean over the classes that occur in truth or guesses, plain or
+    weighted by how often they occur in truth; or (micro) of all classes counted together."""
+    classes = sorted({name for names in (*truth, *guesses) for name in names})
+    is_true, is_guess = (
+        np.array([[name in names for name in classes] for names in side], dtype=float).reshape(len(side), len(classes))
+        for side in (truth, guesses)
+    )
+    parts = [is_true * is_guess, is_true, is_guess]
+    if average == "micro":
+        return Measure(np.stack([part.sum(axis=1) for part in parts], axis=1), _micro_f1)
+    return Measure(np.hstack(parts), _weighted_f1 if average == "weighted" else _macro_f1)
 
 
 def _columns(*columns: Sequence[float]) -> Table:
     return np.array(columns, dtype=float).T
 
 
-def _divide(over: Table, under: Table) -> Table:
+def divide(over: Table, under: Table) -> Table:
     result = np.full(over.shape, np.nan)
     np.divide(over, under, out=result, where=under != 0)
     return result
@@ -61,15 +75,19 @@ def _divide(over: Table, under: Table) -> Table:
 
 def _class_f1(total: Table) -> tuple[Table, Table]:
     hits, true, guessed = np.split(total, 3, axis=1)
-    return _divide(2 * hits, true + guessed), true
+    return divide(2 * hits, true + guessed), true
+
+
+def _micro_f1(total: Table) -> Table:
+    return divide(2 * total[:, 0], total[:, 1] + total[:, 2])
 
 
 def _macro_f1(total: Table) -> Table:
     scores, _ = _class_f1(total)
     present = np.isfinite(scores)
-    return _divide(np.where(present, scores, 0.0).sum(axis=1), present.sum(axis=1).astype(float))
+    return divide(np.where(present, scores, 0.0).sum(axis=1), present.sum(axis=1).astype(float))
 
 
 def _weighted_f1(total: Table) -> Table:
     scores, true = _class_f1(total)
-    return _divide((np.nan_to_num(scores) * true).sum(axis=1), true.sum(axis=1))
+    return divide((np.nan_to_num(scores) * true).sum(axis=1), true.sum(axis=1))

@@ -55,3 +55,9 @@ def _sort(character: str) -> str:
     if category[0] in "PS" or any(first <= code <= last for first, last in ALONE):
         return "alone"
     return "letter"
+
+
+def unspaced_share(text: str) -> float:
+    """Share of the letters and digits that belong to scripts without blanks; 0 of a text without letters."""
+    letters = [character for character in text if character.isalnum()]
+    return sum(_sort(letter) == "alone" for letter in letters) / len(letters) if letters else 0.0

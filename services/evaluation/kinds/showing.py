@@ -12,8 +12,8 @@ SAMPLES = 8
 SAMPLE_TEXT = 600
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], note: str = "") -> dict[str, Any]:
-    """One of `detail["tables"]`; beyond a hundred rows the rest is counted in the note."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = "") -> dict[str, Any]:
+    """One of `detail["tables"]`, of texts, numbers and None; beyond a hundred rows the rest is counted in the note."""
     left_out = len(rows) - TABLE_ROWS
     notes = [note] if note else []
     if left_out > 0:
@@ -47,5 +47,5 @@ def telling(right: Sequence[bool], before: Sequence[bool] | None = None) -> list
     return sorted(range(len(right)), key=lambda index: (right[index] == then[index], right[index], index))
 
 
-def _cut(cell: Cell, most: int) -> Cell:
+def _cut(cell: Any, most: int) -> Any:
     return cell[:most] + "…" if isinstance(cell, str) and len(cell) > most else cell
