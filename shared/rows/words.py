@@ -52,7 +52,7 @@ def _sort(character: str) -> str:
     if category in ("Mn", "Mc", "Me", "Cf"):
         return "mark"
     code = ord(character)
-    if category[0] in "PS" or any(first <= code <= last for first, last in ALONE):
+    if category[0] in "PS" or category == "Cc" or any(first <= code <= last for first, last in ALONE):
         return "alone"
     return "letter"
 
