@@ -7,7 +7,10 @@ from services.evaluation.kinds.cross_encoders import JudgedAnswerSelection, Judg
 from services.evaluation.kinds.embedding import JudgedEmbedding
 from services.evaluation.kinds.pretraining import JudgedPretraining
 from services.evaluation.kinds.prompted import JudgedGeneration, JudgedInstruction
+from services.evaluation.kinds.question_answering import JudgedQuestionAnswering
+from services.evaluation.kinds.relation_extraction import JudgedRelationExtraction
 from services.evaluation.kinds.rewriting import JudgedSummarisation, JudgedTranslation
+from services.evaluation.kinds.token_classification import JudgedTokenClassification
 from shared.errors import Unsupported
 from shared.pipelines.options import Options
 
@@ -15,6 +18,9 @@ KINDS: dict[str, type[JudgedKind]] = {
     kind.name: kind
     for kind in (
         JudgedClassification,
+        JudgedTokenClassification,
+        JudgedRelationExtraction,
+        JudgedQuestionAnswering,
         JudgedAnswerSelection,
         JudgedRanking,
         JudgedEmbedding,
