@@ -7,15 +7,16 @@ import copy
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig
+from transformers import DynamicCache
 
 from shared.modeling.bases import resolve_base
 from shared.modeling.devices import fast_at_bfloat16
-from shared.modeling.kinds.base import IGNORED, by_length, mask_of, pad
+from shared.modeling.greedy import Question, answer_greedily
+from shared.modeling.kinds.base import IGNORED, pad
 from shared.modeling.kinds.turns import Message, encode_prompt
 from shared.modeling.loading import LoadedModel, load_base
 
@@ -54,31 +55,9 @@ class Writer:
         loaded = self.loaded
         return self.complete([encode_prompt(loaded.tokenizer, one, loaded.card.max_length) for one in prompts], tokens)
 
-    @torch.inference_mode()
     def complete(self, prompts: Sequence[list[int]], tokens: int) -> list[str]:
         """Greedy continuations of token ids, of at most so many tokens, in the order given."""
-        tokenizer: Any = self.loaded.tokenizer
-        texts = [""] * len(prompts)
-        for indices in by_length([len(ids) for ids in prompts], PROMPTS_AT_ONCE):
-            chosen = [prompts[index] for index in indices]
-            given = pad(chosen, int(tokenizer.pad_token_id), left=True)
-            output = cast(Any, self.loaded.model).generate(
-                input_ids=given, attention_mask=mask_of(chosen, left=True), generation_config=self._greedy(tokens)
-            )
-            found = tokenizer.batch_decode(output[:, given.shape[1] :], skip_special_tokens=True)
-            for index, text in zip(indices, found, strict=True):
-                texts[index] = text.strip()
-        return texts
-
-    def _greedy(self, tokens: int) -> GenerationConfig:
-        tokenizer: Any = self.loaded.tokenizer
-        settings = {
-            "do_sample": False,
-            "max_new_tokens": tokens,
-            "pad_token_id": tokenizer.pad_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-        }
-        return GenerationConfig.from_dict(settings)
+        return answer_greedily(self.loaded, [Question(ids) for ids in prompts], tokens, PROMPTS_AT_ONCE)
 
     def _after(self, ids: list[int]) -> Tensor:
         """Log-probabilities (vocabulary) of the token after `ids`."""
