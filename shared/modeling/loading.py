@@ -12,7 +12,7 @@ from shared.errors import DataCorrupted, FailedPrecondition, InvalidArgument
 from shared.modeling.bases import BaseModel
 from shared.modeling.card import ModelCard
 from shared.modeling.digests import adapter_digest, base_digest, weights_digest
-from shared.modeling.kinds import find_served_kind
+from shared.modeling.kinds import find_kind
 from shared.modeling.methods import find_method
 from shared.pipelines.kinds import KINDS
 from shared.pipelines.options import Options
@@ -39,7 +39,7 @@ def load_model(
     do not ask for.
     """
     card = ModelCard.read(folder)
-    kind = find_served_kind(card.kind, Options(**card.options))
+    kind = find_kind(card.kind, Options(**card.options))
     method = find_method(card.method)
     if method.adapter:
         model = method.attach(kind.load(_checked_base(folder, card, base), card.labels), folder, merge)
@@ -76,7 +76,7 @@ def load_base(
         precision="",
         options=options.chosen(kind) if options else {},
     )
-    model = find_served_kind(kind, options).load(base.path, ())
+    model = find_kind(kind, options).load(base.path, ())
     return LoadedModel(_ready(model, device, dtype), load_tokenizer(base.path), card)
 
 

@@ -2,7 +2,7 @@
 
 from shared.errors import InvalidArgument
 from shared.modeling.kinds.answer_selection import AnswerSelection
-from shared.modeling.kinds.base import Kind, ServedKind
+from shared.modeling.kinds.base import Kind
 from shared.modeling.kinds.chat import Chat
 from shared.modeling.kinds.classification import Classification
 from shared.modeling.kinds.embedding import Embedding
@@ -20,6 +20,12 @@ KINDS: dict[str, type[Kind]] = {
     kind.name: kind
     for kind in (
         Classification,
+        TokenClassification,
+        RelationExtraction,
+        QuestionAnswering,
+        AnswerSelection,
+        Ranking,
+        Embedding,
         Translation,
         Summarisation,
         Chat,
@@ -28,34 +34,10 @@ KINDS: dict[str, type[Kind]] = {
         Pretraining,
     )
 }
-"""What can be trained and judged."""
-
-SERVED: dict[str, type[ServedKind]] = {
-    **KINDS,
-    **{
-        kind.name: kind
-        for kind in (
-            TokenClassification,
-            RelationExtraction,
-            QuestionAnswering,
-            AnswerSelection,
-            Embedding,
-            Ranking,
-        )
-    },
-}
-"""What can be loaded and asked."""
 
 
 def find_kind(name: str, options: Options | None = None) -> Kind:
-    """Raises InvalidArgument naming the kinds that can be trained."""
+    """Raises InvalidArgument naming the kinds that there are."""
     if name not in KINDS:
         raise InvalidArgument(f"kind: {name!r} is unknown; known: {', '.join(KINDS)}", field="kind")
     return KINDS[name](options)
-
-
-def find_served_kind(name: str, options: Options | None = None) -> ServedKind:
-    """Raises InvalidArgument naming the kinds that can be served."""
-    if name not in SERVED:
-        raise InvalidArgument(f"kind: {name!r} is unknown; known: {', '.join(SERVED)}", field="kind")
-    return SERVED[name](options)

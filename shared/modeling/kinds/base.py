@@ -56,10 +56,18 @@ class Encoded:
     truncated: int
 
 
-class ServedKind(ABC):
-    """A task kind as far as a trained model of it can be loaded and asked."""
+class Kind(ABC):
+    """One task kind: a head, rows to tensors, tensors to a loss, predictions to metrics."""
 
     name: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]]
+    """Of a row, besides row_id and split."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Columns that older dataset versions may lack; None where they do."""
+    metrics: ClassVar[tuple[str, ...]]
+    """Names that `score` gives; `loss` is always one."""
+    labelled: ClassVar[bool] = False
+    """Whether the model has a closed set of labels."""
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
@@ -70,19 +78,6 @@ class ServedKind(ABC):
 
         Raises InvalidArgument when the folder's architecture does not fit the kind.
         """
-
-
-class Kind(ServedKind):
-    """One task kind: rows to tensors, tensors to a loss, predictions to metrics."""
-
-    columns: ClassVar[tuple[str, ...]]
-    """Of a row, besides row_id and split."""
-    optional: ClassVar[tuple[str, ...]] = ()
-    """Columns that older dataset versions may lack; None where they do."""
-    metrics: ClassVar[tuple[str, ...]]
-    """Names that `score` gives; `loss` is always one."""
-    labelled: ClassVar[bool] = False
-    """Whether the model has a closed set of labels."""
 
     def learn_labels(self, rows: Sequence[Row]) -> tuple[str, ...]:
         """The labels of the model's outputs, from those that occur in the rows; empty for a kind without labels."""

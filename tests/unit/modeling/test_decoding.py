@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidArgument
-from shared.modeling.kinds import find_served_kind
 from shared.modeling.kinds.answer_selection import shares
 from shared.modeling.kinds.answer_spans import Window, best_span
 from shared.modeling.kinds.embedding import cosines, normalise
@@ -123,8 +122,3 @@ def test_languages_become_tokens_codes_or_prefixes() -> None:
     for tokenizer, source, target in ((Speaks(), "en_XX", "xx"), (Speaks(), "", "fr"), (Marian(), "", "")):
         with pytest.raises(InvalidArgument, match="this model knows"):
             find_route(tokenizer, None, "translation", source, target)
-
-
-def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(InvalidArgument, match="juggling"):
-        find_served_kind("juggling")
