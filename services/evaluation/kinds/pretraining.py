@@ -29,7 +29,7 @@ class JudgedPretraining(JudgedKind):
     """
 
     name = "pretraining"
-    half_precision = True
+    half_precision = False
 
     @property
     def outputs_format(self) -> str:

@@ -37,14 +37,14 @@ def _spans(name: str) -> TensorSpec:
     return TensorSpec(name, INT64, (ANY, 2))
 
 
+_WRITES = Signature((TensorSpec("text_input", BYTES, (1,)),), (TensorSpec("text_output", BYTES, (1,)),), streams=True)
+
 SIGNATURES: Mapping[str, Signature] = {
     "classification": Signature(
         (_TEXTS, TensorSpec("text_pair", BYTES, (ANY,), optional=True)),
         (TensorSpec("label", BYTES, (ANY,)), _SCORES, TensorSpec("probabilities", FP32, (ANY, ANY))),
     ),
-    "chat": Signature(
-        (TensorSpec("text_input", BYTES, (1,)),), (TensorSpec("text_output", BYTES, (1,)),), streams=True
-    ),
+    **dict.fromkeys(("chat", "instruction", "generation", "pretraining"), _WRITES),
     "embedding": Signature((_TEXTS,), (TensorSpec("embedding", FP32, (ANY, ANY)),)),
     "ranking": Signature((TensorSpec("query", BYTES, (1,)), _TEXTS), (_SCORES,)),
     "token_classification": Signature((_TEXTS,), (TensorSpec("entities", BYTES, (ANY,)),)),

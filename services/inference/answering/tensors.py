@@ -68,7 +68,7 @@ class Tensors:
         """The parts of an answer as they come. Raises the errors of shared.errors."""
         kind = self.kind(request.model, call.deadline)
         _check_tensors(request, SIGNATURES[kind])
-        if kind == "chat":
+        if SIGNATURES[kind].streams:
             yield from self._generate(request, call)
             return
         found = self._askers[kind](request, Ask(request.model, "", call.deadline, call.on_gone))

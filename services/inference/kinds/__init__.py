@@ -9,8 +9,10 @@ from services.inference.kinds.capabilities import AnswersQuestions, Embeds, Scor
 from services.inference.kinds.classification import Classifier
 from services.inference.kinds.embedding import Embedder
 from services.inference.kinds.encoders import EncoderModel
-from services.inference.kinds.generation import Generator
+from services.inference.kinds.generation import Generator, InstructionFollower, PretrainedGenerator, TextGenerator
 from services.inference.kinds.generation import serve as serve_generator
+from services.inference.kinds.pretraining import base_options as base_options
+from services.inference.kinds.pretraining import serve_pretrained
 from services.inference.kinds.question_answering import Reader
 from services.inference.kinds.ranking import Ranker
 from services.inference.kinds.relation_extraction import RelationExtractor
@@ -19,11 +21,13 @@ from services.inference.kinds.token_classification import Tagger
 from shared.errors import FailedPrecondition
 from shared.modeling.loading import LoadedModel
 
-_CLASSES: Mapping[str, type[Any]] = {
-    served.kind: served
+_CLASSES: Mapping[str, tuple[type[Any], ...]] = {
+    served.kind: (served,)
     for served in (
         Classifier,
         Generator,
+        InstructionFollower,
+        TextGenerator,
         Tagger,
         RelationExtractor,
         Reader,
@@ -33,10 +37,12 @@ _CLASSES: Mapping[str, type[Any]] = {
         Translator,
         Summariser,
     )
-}
+} | {PretrainedGenerator.kind: (PretrainedGenerator, Embedder)}
+"""What models of a kind are served as; pretraining makes two sorts."""
 _SERVERS: Mapping[str, Callable[[LoadedModel, Resources], Served]] = {
-    **_CLASSES,
-    "chat": serve_generator,
+    **{kind: classes[0] for kind, classes in _CLASSES.items()},
+    **dict.fromkeys(("chat", "instruction", "generation"), serve_generator),
+    "pretraining": serve_pretrained,
     "translation": serve_translator,
     "summarisation": serve_summariser,
 }
@@ -64,7 +70,7 @@ def serve(kind: str, loaded: LoadedModel, resources: Resources) -> Served:
 
 def answers(kind: str, wanted: type[Any]) -> bool:
     """Whether models of the kind are what a method wants."""
-    return kind in _CLASSES and issubclass(_CLASSES[kind], wanted)
+    return any(issubclass(served, wanted) for served in _CLASSES.get(kind, ()))
 
 
 def kinds_with(wanted: type[Any]) -> list[str]:
@@ -79,4 +85,5 @@ def methods_of(kind: str) -> list[str]:
 
 def kind_of_base(kind: str) -> str:
     """What the untouched base model of a pipeline of this kind is: an encoder without its head gives vectors."""
-    return Embedder.kind if kind in _CLASSES and issubclass(_CLASSES[kind], EncoderModel) else kind
+    headed = all(issubclass(served, EncoderModel) for served in _CLASSES.get(kind, ()))
+    return Embedder.kind if kind in _CLASSES and headed else kind

@@ -18,6 +18,8 @@ from services.inference.kinds.hosting import CONTEXT_LIMIT as CONTEXT_LIMIT
 from services.inference.kinds.hosting import Host, Hosts, Lease, open_host
 from services.inference.kinds.hosting import forward_for as forward_for
 from shared.errors import InvalidArgument
+from shared.modeling.card import ModelCard
+from shared.modeling.kinds.instruction import encode_request
 from shared.modeling.kinds.turns import ROLES, Message, encode_prompt
 from shared.modeling.loading import LoadedModel
 
@@ -25,11 +27,15 @@ UNCUT = 1 << 30
 
 
 class Generator:
-    """Writes text, on an engine that it may share with other versions."""
+    """Writes text, on an engine that it may share with other versions. `asked_as` is the pipeline's own prompt, if it
+    has one."""
 
     kind = "chat"
 
-    def __init__(self, lease: Lease, tokenizer: PreTrainedTokenizerBase, resources: Resources) -> None:
+    def __init__(
+        self, lease: Lease, tokenizer: PreTrainedTokenizerBase, resources: Resources, asked_as: str = ""
+    ) -> None:
+        self._asked_as = asked_as
         self.engine_name = lease.host.engine.name
         self.tokenizer = tokenizer
         self._engine = lease.host.engine
@@ -107,6 +113,50 @@ def _check_messages(messages: Sequence[Message]) -> None:
         raise InvalidArgument("the last message is the assistant's; it should be the user's", field="messages")
 
 
+class InstructionFollower(Generator):
+    """A text, or a user's message, is put into words as the rows were that it learnt from."""
+
+    kind = "instruction"
+
+    def prompt(
+        self, text: str | None = None, messages: Sequence[Message] = (), token_ids: Sequence[int] = ()
+    ) -> tuple[int, ...]:
+        if text is None and not messages:
+            return tuple(token_ids)
+        if text is not None and not text.strip():
+            raise InvalidArgument("text is empty", field="text")
+        if text is None:
+            _check_messages(messages)
+        turns = messages if text is None else [{"role": "user", "content": text}]
+        return tuple(encode_request(self.tokenizer, self._asked_as or None, turns))
+
+
+class TextGenerator(Generator):
+    """Goes on with a text as it stands."""
+
+    kind = "generation"
+
+
+class PretrainedGenerator(Generator):
+    """Goes on with a text, before it has learnt anything else."""
+
+    kind = "pretraining"
+
+
+GENERATORS: dict[str, type[Generator]] = {
+    served.kind: served for served in (Generator, InstructionFollower, TextGenerator, PretrainedGenerator)
+}
+HOSTED = frozenset({Generator.kind, InstructionFollower.kind, TextGenerator.kind})
+"""Kinds that share engines and are kept as the setting of weights says."""
+
+
+def generator_of(
+    kind: str, lease: Lease, tokenizer: PreTrainedTokenizerBase, resources: Resources, asked_as: str = ""
+) -> Generator:
+    """What serves a causal model of the kind; for a kind with methods of its own, what writes for it."""
+    return GENERATORS.get(kind, Generator)(lease, tokenizer, resources, asked_as)
+
+
 def serve(loaded: LoadedModel, resources: Resources) -> Generator:
     """A version with an engine of its own."""
     return serve_on(open_host(loaded, resources), loaded, resources)
@@ -114,4 +164,10 @@ def serve(loaded: LoadedModel, resources: Resources) -> Generator:
 
 def serve_on(host: Host, loaded: LoadedModel, resources: Resources) -> Generator:
     """A version on an engine that no other may use."""
-    return Generator(Hosts().alone(host), loaded.tokenizer, resources)
+    card = loaded.card
+    return generator_of(card.kind, Hosts().alone(host), loaded.tokenizer, resources, prompt_of(card))
+
+
+def prompt_of(card: ModelCard) -> str:
+    """The pipeline's own prompt; a base model's card has it among the options only."""
+    return card.prompt or card.options.get("prompt") or ""

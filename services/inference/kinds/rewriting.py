@@ -20,14 +20,18 @@ from services.inference.engine.tokenising import TextEncoder
 from services.inference.kinds import generation
 from services.inference.kinds.base import Resources, Served, model_bytes
 from services.inference.kinds.capabilities import DEFAULT_NEW_TOKENS, PendingTexts, Rewrites, Rewriting, Rewritten
-from services.inference.kinds.generation import Generator
+from services.inference.kinds.generation import Generator, prompt_of
 from shared.errors import Cancelled, DeadlineExceeded, FlywheelError, InvalidArgument
+from shared.modeling.card import ModelCard
 from shared.modeling.kinds.base import length_limit
+from shared.modeling.kinds.rewriting import check_languages, encode_wanted, known_route
 from shared.modeling.kinds.routes import Route, find_route
 from shared.modeling.loading import LoadedModel
 from shared.modeling.prompts import DEFAULT_PROMPTS, TEXT, filled
 
 SEQ2SEQ_LIMITS = BatchLimits(batch=8, batch_tokens=1024, budget_seconds=0.005)
+ANSWER_SHARE = 4
+"""A text that a causal model rewrites is cut so that at least one part in so many of the room is left for the answer."""
 PROBE = Rewriting(max_tokens=3, num_beams=1)
 
 
@@ -41,7 +45,8 @@ class Seq2SeqWriter(Rewrites):
         self.tokenizer = loaded.tokenizer
         self.memory_bytes = model_bytes(loaded.model)
         self._config: Any = loaded.model.config
-        self._prompt = loaded.card.prompt
+        self._prompt = prompt_of(loaded.card)
+        self._usual = usual_languages(loaded.card)
         self._limit = length_limit(loaded.model, loaded.tokenizer, loaded.card.max_length)
         self._encoders: dict[str, TextEncoder] = {}
         seq2seq = Seq2Seq(loaded.model, int(loaded.tokenizer.pad_token_id), resources.compute)
@@ -60,6 +65,7 @@ class Seq2SeqWriter(Rewrites):
         most = self._most(bounds.max_tokens)
         least = min(bounds.min_tokens, most)
         route = self._route(languages)
+        languages = languages if any(languages) else self._usual
         beams = Beams(most, least, bounds.num_beams, bounds.length_penalty, route.forced_first)
         prompts = [route.prefix + filled(self._prompt or TEXT, text, languages) for text in texts]
         sources = [Source(tuple(one.ids), beams) for one in self._encoder(route.source).texts(prompts)]
@@ -77,7 +83,12 @@ class Seq2SeqWriter(Rewrites):
         self._batcher.close(grace_seconds)
 
     def _route(self, languages: tuple[str, str]) -> Route:
-        return Route() if self._prompt else find_route(self.tokenizer, self._config, self.kind, *languages)
+        """Languages that a client names must be right; the pipeline's own count where the model has to be told."""
+        if self._prompt:
+            return Route()
+        if not any(languages):
+            return known_route(self.tokenizer, self._config, self.kind, self._usual)
+        return find_route(self.tokenizer, self._config, self.kind, *languages)
 
     def _encoder(self, source: str) -> TextEncoder:
         """One a source language, because that is a setting of the tokenizer."""
@@ -113,11 +124,13 @@ class CausalWriter(Rewrites):
 
     kind: str
 
-    def __init__(self, generator: Generator, prompt: str) -> None:
+    def __init__(self, generator: Generator, loaded: LoadedModel) -> None:
         self.tokenizer = generator.tokenizer
         self.engine_name = generator.engine_name
         self._generator = generator
-        self._prompt = prompt or DEFAULT_PROMPTS[self.kind]
+        self._prompt = prompt_of(loaded.card) or DEFAULT_PROMPTS[self.kind]
+        self._usual = usual_languages(loaded.card)
+        self._limit = length_limit(loaded.model, loaded.tokenizer, loaded.card.max_length)
         self._numbers = count()
 
     @property
@@ -131,15 +144,15 @@ class CausalWriter(Rewrites):
     def submit_texts(
         self, texts: Sequence[str], languages: tuple[str, str], bounds: Rewriting, deadline: float | None
     ) -> "PendingTexts":
-        for field, given in zip(("source_language", "target_language"), languages, strict=True):
-            if f"{{{field.partition('_')[0]}}}" in self._prompt and not given:
-                raise InvalidArgument(f"{field} is empty; this model must be told the language", field=field)
+        languages = languages[0] or self._usual[0], languages[1] or self._usual[1]
+        check_languages(self._prompt, languages)
         sampling = Sampling(num_beams=bounds.num_beams, length_penalty=bounds.length_penalty)
         stopping = Stopping(max_tokens=bounds.max_tokens or DEFAULT_NEW_TOKENS, min_tokens=bounds.min_tokens)
+        room = self._limit - min(stopping.max_tokens or DEFAULT_NEW_TOKENS, self._limit // ANSWER_SHARE)
         pending = _Streamed(self._generator, bounds)
         try:
             for text in texts:
-                prompt = self._tokens(filled(self._prompt, text, languages))
+                prompt = tuple(encode_wanted(self.tokenizer, self._prompt, text, languages, room))
                 name = f"{self.kind}-{next(self._numbers)}"
                 request = GenerationRequest(name, prompt, sampling, stopping, deadline, logprobs=0, salt=name)
                 pending.add(self._generator.submit(request), len(prompt))
@@ -156,11 +169,6 @@ class CausalWriter(Rewrites):
 
     def close(self, grace_seconds: float = 0.0) -> None:
         self._generator.close(grace_seconds)
-
-    def _tokens(self, prompt: str) -> tuple[int, ...]:
-        if self.tokenizer.chat_template:
-            return self._generator.prompt(messages=[{"role": "user", "content": prompt}])
-        return self._generator.prompt(text=prompt)
 
 
 class Translator(Rewrites):
@@ -194,13 +202,18 @@ class _CausalSummariser(CausalWriter, Summariser):
 def serve_translator(loaded: LoadedModel, resources: Resources) -> Served:
     if loaded.model.config.is_encoder_decoder:
         return _Seq2SeqTranslator(loaded, resources)
-    return _CausalTranslator(generation.serve(loaded, resources), loaded.card.prompt)
+    return _CausalTranslator(generation.serve(loaded, resources), loaded)
 
 
 def serve_summariser(loaded: LoadedModel, resources: Resources) -> Served:
     if loaded.model.config.is_encoder_decoder:
         return _Seq2SeqSummariser(loaded, resources)
-    return _CausalSummariser(generation.serve(loaded, resources), loaded.card.prompt)
+    return _CausalSummariser(generation.serve(loaded, resources), loaded)
+
+
+def usual_languages(card: ModelCard) -> tuple[str, str]:
+    """(source, target) that the pipeline names; empty where it names none."""
+    return card.options.get("source_language") or "", card.options.get("target_language") or ""
 
 
 class _Ticketed(PendingTexts):

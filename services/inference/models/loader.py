@@ -12,9 +12,9 @@ from transformers import AutoConfig
 from services.inference.engine.compute import ComputeThread
 from services.inference.engine.engines import TORCH, VLLM, EngineChoice
 from services.inference.engine.vllm.opening import open_vllm
-from services.inference.kinds import kind_of_base, serve
+from services.inference.kinds import base_options, kind_of_base, serve
 from services.inference.kinds.base import Resources, Served, model_bytes
-from services.inference.kinds.generation import Generator, serve_on
+from services.inference.kinds.generation import HOSTED, serve_on
 from services.inference.kinds.hosting import (
     CONTEXT_LIMIT,
     Host,
@@ -32,12 +32,13 @@ from services.inference.models.reading import Reading
 from services.inference.models.resting import resting
 from services.inference.models.sharing import Place, check_base, join, place_of
 from shared.config import Settings
-from shared.errors import DataCorrupted, ResourceExhausted
+from shared.errors import DataCorrupted, FailedPrecondition, ResourceExhausted
 from shared.modeling.bases import BaseModel, open_base
 from shared.modeling.devices import choose_device, fast_at_bfloat16
 from shared.modeling.digests import weights_digest
 from shared.modeling.loading import DTYPES, LoadedModel, load_base, load_model, tensor_file_bytes
 from shared.modeling.methods import find_method
+from shared.modeling.methods.virtual import VirtualTokens
 from shared.storage.artifacts import Artifacts
 from shared.storage.digests import each_file_once
 from shared.telemetry import metrics
@@ -84,6 +85,8 @@ class TorchLoader:
     def memory_needed(self, record: VersionRecord) -> int:
         place = self._place(record)
         if place is not None and self._hosts.find(self._host_key(place)):
+            if place.base is not None:
+                return sum(tensor_file_bytes(path, torch.float32) for path in place.base.glob("*.safetensors"))
             return 0 if place.folder is None else self._bytes_of(place.folder, record)
         folder = self._weights_folder(record)
         return self._bytes_of(folder, record) + self._cache_needed(folder, record)
@@ -118,7 +121,7 @@ class TorchLoader:
             )
             return generator, generator.weights_digest
         loaded = self._load_base(record) if record.key.version == BASE_VERSION else self._load_version(record)
-        if record.kind == Generator.kind and self._engines[record.key.model] == VLLM:
+        if record.kind in HOSTED and self._engines[record.key.model] == VLLM:
             return serve_on(self._open_vllm(loaded, resources), loaded, resources), loaded.card.weights_digest
         return serve(loaded.card.kind, loaded, resources), loaded.card.weights_digest
 
@@ -135,6 +138,11 @@ class TorchLoader:
         return open_host(self._load_base(record), resources)
 
     def _open_vllm(self, loaded: LoadedModel, resources: Resources) -> Host:
+        if isinstance(loaded.model, VirtualTokens):
+            raise FailedPrecondition(
+                f"{resources.version} was trained with {loaded.card.method}, whose virtual tokens vLLM does not take: "
+                "leave its model to the engine torch in FLYWHEEL_ENGINES"
+            )
         if resources.int8:
             log.warning("FLYWHEEL_WEIGHTS=int8 is without effect on vLLM", version=resources.version)
         limits = limits_for(loaded.model.config, loaded.model.dtype, context_of(loaded), resources)
@@ -157,8 +165,9 @@ class TorchLoader:
     def _load_base(self, record: VersionRecord) -> LoadedModel:
         kind = kind_of_base(record.kind)
         base, dtype = self._base(record), self._dtype(kind)
+        options = base_options(kind, base.path)
         with self._resting():
-            return load_base(base, kind, max_length=CONTEXT_LIMIT, device=self._device, dtype=dtype)
+            return load_base(base, kind, max_length=CONTEXT_LIMIT, device=self._device, dtype=dtype, options=options)
 
     def _load_version(self, record: VersionRecord) -> LoadedModel:
         folder = self._fetch(record.weights_uri)
@@ -182,7 +191,7 @@ class TorchLoader:
         return sum(tensor_file_bytes(path, kept) for path in folder.glob("*.safetensors"))
 
     def _cache_needed(self, folder: Path, record: VersionRecord) -> int:
-        if record.kind != Generator.kind:
+        if record.kind not in HOSTED:
             return 0
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         return cache_bytes_needed(config, DTYPES[self._dtype(record.kind)], self._resources(record))
@@ -201,12 +210,12 @@ class TorchLoader:
         )
 
     def _int8(self, kind: str) -> bool:
-        return kind == Generator.kind and self._settings.weights == "int8"
+        return kind in HOSTED and self._settings.weights == "int8"
 
     def _dtype(self, kind: str) -> str:
-        """Chat as the setting says, or in bfloat16 where that is fast; other kinds in the precision they are judged
-        in."""
-        if kind != Generator.kind or self._settings.weights == "float32":
+        """Kinds that write freely as the setting says, or in bfloat16 where that is fast; others in the precision they
+        are judged in."""
+        if kind not in HOSTED or self._settings.weights == "float32":
             return "float32"
         return "bfloat16" if self._settings.weights == "bfloat16" or fast_at_bfloat16(self._device) else "float32"
 

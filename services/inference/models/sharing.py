@@ -5,35 +5,43 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.inference.engine.adapters import is_plain
+from services.inference.engine.adapters import Adapter, is_plain
+from services.inference.engine.presets import Preset
 from services.inference.kinds.base import Resources
-from services.inference.kinds.generation import Generator
-from services.inference.kinds.hosting import Host, Hosts, Lease
+from services.inference.kinds.generation import HOSTED, Generator, generator_of, prompt_of
+from services.inference.kinds.hosting import Host, Hosts, Lease, preset_of
 from services.inference.models.lineage import BASE_VERSION, VersionRecord
 from shared.errors import DataCorrupted
 from shared.modeling.bases import BaseModel
 from shared.modeling.card import ModelCard
 from shared.modeling.digests import adapter_digest
-from shared.modeling.loading import load_tokenizer
+from shared.modeling.loading import load_model, load_tokenizer
 from shared.modeling.methods import find_method
+from shared.modeling.methods.prompts import PromptMethod
+from shared.modeling.methods.virtual import VirtualTokens
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a version can share: its base by digest, and the adapter's folder and card; None for the base itself."""
+    """Where a version can share: its base by digest, and the adapter's folder and card; None for the base itself.
+
+    Virtual tokens have the folder of their `base` as well, which is read once more to make their keys and values.
+    """
 
     base_digest: str
     folder: Path | None = None
     card: ModelCard | None = None
+    kind: str = Generator.kind
+    base: Path | None = None
 
 
 def place_of(record: VersionRecord, fetch: Callable[[str], Path], find_base: Callable[[], BaseModel]) -> Place | None:
     """None for a version that needs an engine of its own: other kinds and methods, and adapters that are more than
     low-rank products. Raises DataCorrupted when the adapter is not the one of the record."""
-    if record.kind != Generator.kind:
+    if record.kind not in HOSTED:
         return None
     if record.key.version == BASE_VERSION:
-        return Place(find_base().digest)
+        return Place(find_base().digest, kind=record.kind)
     if not find_method(record.method).adapter:
         return None
     folder = fetch(record.weights_uri)
@@ -45,7 +53,9 @@ def place_of(record: VersionRecord, fetch: Callable[[str], Path], find_base: Cal
     ):
         if found != wanted:
             raise DataCorrupted(f"{record.key}: {what} have digest {found[:12]}…, the record says {wanted[:12]}…")
-    return Place(card.base_digest, folder, card) if is_plain(folder) else None
+    if isinstance(find_method(record.method), PromptMethod):
+        return Place(card.base_digest, folder, card, record.kind, find_base().path)
+    return Place(card.base_digest, folder, card, record.kind) if is_plain(folder) else None
 
 
 def check_base(record: VersionRecord, place: Place, base: BaseModel) -> BaseModel:
@@ -80,7 +90,7 @@ def _generator(
 ) -> Generator:
     host = lease.host
     if place.folder is None or place.card is None:
-        return Generator(lease, host.tokenizer, resources)
+        return generator_of(place.kind, lease, host.tokenizer, resources)
     with resting():
         tokenizer = load_tokenizer(place.folder)
     if tokenizer.eos_token_id not in host.ends or len(tokenizer) != len(host.tokenizer):
@@ -91,6 +101,13 @@ def _generator(
             f"its base has {host.weights_digest[:12]}"
         )
     with resting():
-        adapter = host.read_adapter(place.folder, place.card.adapter_digest)
-    lease.adapt(adapter)
-    return Generator(lease, tokenizer, resources)
+        lease.adapt(_read(host, place.folder, place.card, place.base))
+    return generator_of(place.kind, lease, tokenizer, resources, prompt_of(place.card))
+
+
+def _read(host: Host, folder: Path, card: ModelCard, base: Path | None) -> Adapter | Preset:
+    if base is None:
+        return host.read_adapter(folder, card.adapter_digest)
+    model = load_model(folder, base=base).model
+    assert isinstance(model, VirtualTokens)
+    return preset_of(model, card.adapter_digest, host.dtype, host.device)

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from shared.errors import InvalidArgument
 from shared.modeling.kinds.base import IGNORED, Batch, Encoded, Example, Kind, Row, mask_of, pad
-from shared.modeling.kinds.causal import load_causal
+from shared.modeling.kinds.causal import load_causal, reads_both_ways
 from shared.modeling.kinds.exchange import end_token
 from shared.modeling.kinds.heads import load_with_head
 from shared.modeling.kinds.masking import Vocabulary, fixed_generator, mask, windows_of
@@ -104,6 +104,12 @@ class Pretraining(Kind):
         ids = [ids for ids, _ in drawn]
         targets = pad([targets for _, targets in drawn], IGNORED)
         return {"input_ids": pad(ids, pad_id), "attention_mask": mask_of(ids), "targets": targets}
+
+
+def objective_of(folder: Path) -> Literal["causal", "masked"]:
+    """What a base model can learn."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return "masked" if reads_both_ways(config) else "causal"
 
 
 def predictions(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
