@@ -30,8 +30,11 @@ class Answer:
         eos: frozenset[int],
         max_new: int,
         constraint: ConstraintState | None = None,
+        preset: int = 0,
     ) -> None:
+        """The first `preset` positions of the prompt hold no tokens that anybody wrote."""
         self.request = request
+        self._written = request.prompt[preset:]
         self.index = index
         self.max_new = max_new
         self.pages: list[int] = []
@@ -94,7 +97,7 @@ class Answer:
         self.proposed = []
         if self._plain and not self.early:
             if self._lookup is None:
-                self._lookup = Lookup(self.request.prompt)
+                self._lookup = Lookup(self._written)
                 self._lookup.extend(self.generated)
             self.proposed = self._lookup.propose(min(most, self.max_new - len(self.generated) - 1))
         return self.proposed
@@ -167,7 +170,7 @@ class Answer:
         return Row(
             sampling=self.request.sampling,
             generator=self._generator,
-            prompt=self.request.prompt,
+            prompt=self._written,
             generated=self.generated,
             forbidden=tuple(self.ends) if self.early else (),
             constraint=self._constraint,

@@ -9,8 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional
 
 PAGE = 32  # positions
+Order = Callable[[torch.Tensor], torch.Tensor]
 
 
 class PagedCache:
@@ -35,6 +37,9 @@ class PagedCache:
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.on_evict: Callable[[int], None] = lambda page: None
+        # How a page (kv heads, PAGE, head size) lies in memory; a forward pass may have an order of its own.
+        self.key_order: Order = lambda page: page
+        self.value_order: Order = lambda page: page
         self._users = [0] * pages
         self._tainted: set[int] = set()
         self.reset()
@@ -109,6 +114,12 @@ class PagedCache:
         """The contents of one page into another, of all layers."""
         for tensor in (*self.keys, *self.values):
             tensor[target] = tensor[source]
+
+    def put(self, layer: int, page: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Write the first positions of a page: keys and values (kv heads, positions up to PAGE, head size)."""
+        for order, part, target in ((self.key_order, keys, self.keys), (self.value_order, values, self.values)):
+            whole = functional.pad(part, (0, 0, 0, PAGE - part.shape[1]))
+            target[layer][page] = order(whole).reshape(whole.shape).to(target[layer])
 
     def _clear(self, page: int) -> None:
         self._tainted.discard(page)

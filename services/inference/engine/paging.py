@@ -34,6 +34,35 @@ class Paging:
 
         The last token of the prompt is always computed: its logits are what the answer begins with.
         """
+        if sequence.reserved:
+            self._adopt_preset(sequence)
+        else:
+            self._adopt_known(sequence)
+
+    def reserve(self, sequence: RequestSequence) -> None:
+        """Keep the pages of its preset for a request that waits."""
+        for page in sequence.reserved:
+            self._cache.retain(page)
+
+    def give_back(self, sequence: RequestSequence) -> None:
+        """Release what was reserved and not adopted."""
+        for page in sequence.reserved:
+            self._cache.release(page)
+        sequence.reserved = []
+
+    def _adopt_preset(self, sequence: RequestSequence) -> None:
+        """Full pages are shared; one that the text goes on in is copied, unless a neighbour has computed it."""
+        answer, full = sequence.first, sequence.preset // PAGE
+        answer.pages, sequence.reserved = sequence.reserved[:full], sequence.reserved[full:]
+        answer.cached, answer.known_pages = full * PAGE, full
+        self._adopt_known(sequence)
+        if answer.cached < sequence.preset:
+            answer.pages.append(self._cache.allocate())
+            self._cache.copy(sequence.reserved[0], answer.pages[full])
+            answer.cached = sequence.preset
+        self.give_back(sequence)
+
+    def _adopt_known(self, sequence: RequestSequence) -> None:
         answer = sequence.first
         if not self._shares(sequence) or answer.cached != len(answer.pages) * PAGE:
             return
@@ -44,14 +73,14 @@ class Paging:
             self._cache.retain(page)
             answer.pages.append(page)
             answer.known_pages += 1
+            sequence.cached_tokens += PAGE - max(0, sequence.preset - answer.cached)
             answer.cached += PAGE
-            sequence.cached_tokens += PAGE
 
     def held_by_others(self, sequence: RequestSequence) -> int:
         """Pages of its prompt that running requests hold: they cost nothing more."""
-        held = 0
+        held = sequence.preset // PAGE
         if self._shares(sequence):
-            for count in range(1, (sequence.prompt_tokens - 1) // PAGE + 1):
+            for count in range(held + 1, (sequence.prompt_tokens - 1) // PAGE + 1):
                 page = self._prefixes.find(sequence.page_key(count))
                 if page is None:
                     break

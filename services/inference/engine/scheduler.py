@@ -70,6 +70,7 @@ class Scheduler:
         self._cache = cache
         self.paging = Paging(cache, limits.reuse)
         self._waiting_tokens = 0
+        self._pinned = 0
 
     @property
     def empty(self) -> bool:
@@ -78,6 +79,7 @@ class Scheduler:
     def add(self, sequence: RequestSequence) -> None:
         self.waiting.append(sequence)
         self._waiting_tokens += sequence.prompt_tokens
+        self.paging.reserve(sequence)
 
     def find(self, request_id: str) -> RequestSequence | None:
         return next((one for one in (*self.running, *self.waiting) if one.request.id == request_id), None)
@@ -93,6 +95,7 @@ class Scheduler:
         """Take a request out and give its pages back; those of a poisoned one are zeroed before their next use."""
         if sequence in self.waiting:
             self._unqueue(sequence)
+            self.paging.give_back(sequence)
             return
         self.running.remove(sequence)
         for answer in sequence.answers:
@@ -132,6 +135,20 @@ class Scheduler:
             cache_used=self._cache.used / self._cache.pages,
             oldest_wait_seconds=0.0 if oldest is None else time.monotonic() - oldest,
         )
+
+    @property
+    def room(self) -> int:
+        """Pages that are promised to nobody."""
+        return self._cache.available - sum(one.outstanding for one in self.running)
+
+    @property
+    def lasting(self) -> int:
+        """Pages that requests may have in all."""
+        return self._cache.pages - self._pinned
+
+    def pin(self, pages: int) -> None:
+        """So many pages more, or less, are held for good and no request can have them."""
+        self._pinned += pages
 
     def _admit_fitting(self, now: float) -> None:
         """In order of rank and without overtaking, so that a large request gets its turn."""
@@ -180,12 +197,13 @@ class Scheduler:
         width = max(request.n, request.sampling.num_beams)
         shared = len(request.prompt) // PAGE
         needed = shared + width * (pages_for(longest) - shared)
-        if needed > self._cache.pages:
+        pages = self.lasting
+        if needed > pages:
             raise InvalidArgument(
                 f"prompt and answers may take {needed * PAGE} cached positions, the cache has "
-                f"{self._cache.pages * PAGE}: lower max_tokens, n or num_beams",
+                f"{pages * PAGE}: lower max_tokens, n or num_beams",
                 field="stopping.max_tokens",
-                limit=self._cache.pages * PAGE,
+                limit=pages * PAGE,
             )
 
     def _check_room(self, prompt_tokens: int) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
@@ -20,6 +21,7 @@ from services.inference.engine.interface import (
     Usage,
 )
 from services.inference.engine.prefix import next_key, root_key
+from services.inference.engine.presets import HeldPreset
 from services.inference.engine.step import Adapter
 from shared.errors import FlywheelError
 
@@ -28,7 +30,8 @@ class RequestSequence:
     """Answers and times of a request. Used by the engine's thread alone once it is queued.
 
     The prompt is computed once, for the first answer; then all of them grow from it (`forked`). Beams are answers
-    that grow unseen: `beams` holds the search.
+    that grow unseen: `beams` holds the search. With a preset the prompt has so many positions more, which nobody
+    wrote; `reserved` are the preset's pages until they are adopted.
     """
 
     def __init__(
@@ -40,7 +43,12 @@ class RequestSequence:
         max_new: int,
         constraint: ConstraintState | None = None,
         adapter: Adapter | None = None,
+        preset: HeldPreset | None = None,
     ) -> None:
+        self.preset = 0 if preset is None else preset.length
+        if preset is not None:  # its positions are computed already, so any token stands for them
+            request = replace(request, prompt=(0,) * self.preset + tuple(request.prompt))
+        self.reserved: list[int] = [] if preset is None else list(preset.pages)
         self.request = request
         self.stream = stream
         self.adapter = adapter
@@ -52,7 +60,7 @@ class RequestSequence:
         beams = request.sampling.num_beams
         self.width = max(request.n, beams)
         self.answers = [
-            Answer(request, index, tokenizer, eos, max_new, constraint and constraint.fork())
+            Answer(request, index, tokenizer, eos, max_new, constraint and constraint.fork(), self.preset)
             for index in range(self.width)
         ]
         ends = self.first.ends
@@ -120,7 +128,7 @@ class RequestSequence:
         """The first token is there."""
         self._first_token = now
         if self.request.echo:
-            prompt = self.request.prompt
+            prompt = self.request.prompt[self.preset :]
             first = (TokenLogprob(prompt[0], None),) if self.wants_prompt_logprobs else ()
             text = self._tokenizer.decode(list(prompt), clean_up_tokenization_spaces=False)
             assert isinstance(text, str)
@@ -147,7 +155,9 @@ class RequestSequence:
     def finish(self, reason: FinishReason | None = None, error: str = "") -> None:
         """Send the final event once all answers have ended; `reason` is that of the first unless given."""
         answers = self.answers[: self.request.n]
-        usage = Usage(self.prompt_tokens, sum(len(answer.generated) for answer in answers), self.cached_tokens)
+        usage = Usage(
+            self.prompt_tokens - self.preset, sum(len(answer.generated) for answer in answers), self.cached_tokens
+        )
         candidates = tuple(answer.candidate() for answer in answers)
         self.stream.put(Finished(reason or candidates[0].reason, usage, self._timings(), error, candidates))
 

@@ -11,12 +11,14 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from services.inference.engine.answer import Answer
+from services.inference.engine.cache import PAGE, pages_for
 from services.inference.engine.choosing import Outcome, choose
 from services.inference.engine.compute import ComputeThread
 from services.inference.engine.constraints import Grammars
 from services.inference.engine.forward import Forward
 from services.inference.engine.interface import FinishReason, GenerationRequest, Load, Stream
 from services.inference.engine.penalties import check_tokens
+from services.inference.engine.presets import HeldPreset, Preset
 from services.inference.engine.sampling import Drawn
 from services.inference.engine.scheduler import Limits, Scheduler, Work
 from services.inference.engine.sequence import RequestSequence
@@ -26,6 +28,7 @@ from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds before the engine starts again
+ROOM_SECONDS = 10.0  # so long a new preset waits for pages that requests give back
 CALM_SECONDS = 60.0  # so long without a fault, the next pause is the shortest again
 Plan = list[Work]
 Failure = tuple[RequestSequence, Exception]
@@ -56,29 +59,44 @@ class TorchEngine:
         self._on_health = on_health
         self._grammars = Grammars(tokenizer, eos, forward.vocabulary)
         self._adapters: dict[str, Adapter] = {}
+        self._presets: dict[str, HeldPreset] = {}
         self._scheduler = Scheduler(limits, forward.cache)
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def add_adapter(self, adapter: Adapter) -> None:
-        """From now on requests may name it, by its digest."""
+    def add_adapter(self, adapter: Adapter | Preset) -> None:
+        """From now on requests may name it, by its digest. A preset waits for room in the cache.
+
+        Raises ResourceExhausted when there is none, DataCorrupted for a preset of another model.
+        """
         with self._changed:
-            self._adapters[adapter.digest] = adapter
+            if isinstance(adapter, Preset):
+                if adapter.digest not in self._presets:
+                    self._wait_for_room(pages_for(adapter.length))
+                    self._hold(HeldPreset(adapter))
+            else:
+                self._adapters[adapter.digest] = adapter
 
     def remove_adapter(self, digest: str) -> None:
         """Requests may not name it any more; those that run keep it until they end."""
         with self._changed:
             self._adapters.pop(digest, None)
+            if (held := self._presets.pop(digest, None)) is not None:
+                self._scheduler.pin(-len(held.pages))
+                held.release(self._forward.cache)
 
     def submit(self, request: GenerationRequest) -> Stream:
         """See `Engine.submit`. Also `NotFound` for an adapter that is not here."""
-        self._check_prompt(request.prompt)
+        with self._changed:
+            preset = self._presets.get(request.adapter or "")
+        positions = self.max_length - (preset.length if preset else 0)
+        self._check_prompt(request.prompt, positions)
         check_tokens("sampling.logit_bias", request.sampling.logit_bias, self._forward.vocabulary)
         check_tokens("stopping.stop_token_ids", request.stopping.stop_token_ids, self._forward.vocabulary)
         constraint = None if request.constraint is None else self._grammars.start(request.constraint)
-        room = self.max_length - len(request.prompt)
+        room = positions - len(request.prompt)
         wish = request.stopping.max_tokens
         max_new = room if wish is None else min(wish, room)
         with self._changed:
@@ -88,12 +106,15 @@ class TorchEngine:
                 raise Unavailable("the engine has stopped and starts again")
             if self._scheduler.find(request.id):
                 raise AlreadyExists(f"request {request.id!r} is running", request_id=request.id)
-            if request.adapter is not None and request.adapter not in self._adapters:
+            adapter = self._adapters.get(request.adapter or "")
+            preset = self._presets.get(request.adapter or "")
+            if request.adapter is not None and adapter is None and preset is None:
                 raise NotFound(f"adapter {request.adapter[:12]} is not loaded", adapter=request.adapter)
-            self._scheduler.check(request, len(request.prompt) + max_new)
+            self._scheduler.check(request, self.max_length - room + max_new)
             stream = Stream(request.id, len(self._scheduler.waiting))
-            adapter = None if request.adapter is None else self._adapters[request.adapter]
-            sequence = RequestSequence(request, stream, self._tokenizer, self._eos, max_new, constraint, adapter)
+            sequence = RequestSequence(
+                request, stream, self._tokenizer, self._eos, max_new, constraint, adapter, preset
+            )
             self._scheduler.add(sequence)
             self._changed.notify_all()
         return stream
@@ -127,14 +148,32 @@ class TorchEngine:
                 sequence.cancelled = True
         self._thread.join()
 
-    def _check_prompt(self, prompt: tuple[int, ...]) -> None:
+    def _wait_for_room(self, pages: int) -> None:
+        """Pages that are promised to running requests stay theirs, and one of the longest must always fit."""
+        lasting = self._scheduler.lasting - pages
+        if lasting < pages_for(self.max_length) or not self._changed.wait_for(
+            lambda: self._scheduler.room >= pages, timeout=ROOM_SECONDS
+        ):
+            raise ResourceExhausted(
+                f"the cache has no room for {pages * PAGE} positions more that a version holds for good: unload one, "
+                "or raise FLYWHEEL_CACHE_BYTES",
+                retry_seconds=ROOM_SECONDS,
+            )
+
+    @torch.no_grad()
+    def _hold(self, held: HeldPreset) -> None:
+        held.hold(self._forward.cache)
+        self._presets[held.preset.digest] = held
+        self._scheduler.pin(len(held.pages))
+
+    def _check_prompt(self, prompt: tuple[int, ...], positions: int) -> None:
         if not prompt:
             raise InvalidArgument("the prompt is empty", field="prompt")
-        if len(prompt) >= self.max_length:
+        if len(prompt) >= positions:
             raise InvalidArgument(
-                f"the prompt has {len(prompt)} tokens; at most {self.max_length - 1} fit this model",
+                f"the prompt has {len(prompt)} tokens; at most {positions - 1} fit this model",
                 field="prompt",
-                limit=self.max_length - 1,
+                limit=positions - 1,
             )
         vocabulary = self._forward.vocabulary
         if min(prompt) < 0 or max(prompt) >= vocabulary:
@@ -162,6 +201,8 @@ class TorchEngine:
                 sequence.fail(gone)
             self._forward.cache.reset()
             self._scheduler = Scheduler(self._limits, self._forward.cache)
+            for held in self._presets.values():
+                self._hold(held)
             self._changed.notify_all()
         self._on_health(False)
         with self._changed:

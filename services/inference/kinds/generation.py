@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -15,13 +16,14 @@ from services.inference.engine.interface import (
 )
 from services.inference.kinds.base import Resources
 from services.inference.kinds.hosting import CONTEXT_LIMIT as CONTEXT_LIMIT
-from services.inference.kinds.hosting import Host, Hosts, Lease, open_host
+from services.inference.kinds.hosting import Host, Hosts, Lease, open_host, preset_of
 from services.inference.kinds.hosting import forward_for as forward_for
 from shared.errors import InvalidArgument
 from shared.modeling.card import ModelCard
 from shared.modeling.kinds.instruction import encode_request
 from shared.modeling.kinds.turns import ROLES, Message, encode_prompt
 from shared.modeling.loading import LoadedModel
+from shared.modeling.methods.virtual import VirtualTokens
 
 UNCUT = 1 << 30
 
@@ -159,7 +161,21 @@ def generator_of(
 
 def serve(loaded: LoadedModel, resources: Resources) -> Generator:
     """A version with an engine of its own."""
+    if isinstance(loaded.model, VirtualTokens):
+        return _serve_virtual(loaded, loaded.model, resources)
     return serve_on(open_host(loaded, resources), loaded, resources)
+
+
+def _serve_virtual(loaded: LoadedModel, model: VirtualTokens, resources: Resources) -> Generator:
+    base: Any = model.get_base_model()
+    preset = preset_of(model, loaded.card.adapter_digest, base.dtype, str(base.device))
+    lease = Hosts().alone(open_host(replace(loaded, model=base), resources))
+    try:
+        lease.adapt(preset)
+    except BaseException:
+        lease.close(resources.version, 0.0)
+        raise
+    return generator_of(loaded.card.kind, lease, loaded.tokenizer, resources, prompt_of(loaded.card))
 
 
 def serve_on(host: Host, loaded: LoadedModel, resources: Resources) -> Generator:

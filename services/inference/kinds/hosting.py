@@ -16,11 +16,13 @@ from services.inference.engine.interface import Engine, Load
 from services.inference.engine.llama import LlamaForward
 from services.inference.engine.native.forward import NativeLlamaForward
 from services.inference.engine.native.library import why_not
+from services.inference.engine.presets import Preset
 from services.inference.engine.scheduler import Limits
 from services.inference.engine.torch_engine import TorchEngine
 from services.inference.kinds.base import Resources
 from shared.modeling.kinds.base import length_limit
 from shared.modeling.loading import LoadedModel
+from shared.modeling.methods.virtual import VirtualTokens
 from shared.telemetry.logs import get_logger
 
 log = get_logger(__name__)
@@ -86,13 +88,14 @@ class Hosts:
         host.users = 1
         return Lease(host, self)
 
-    def add_adapter(self, host: Host, adapter: Adapter) -> None:
+    def add_adapter(self, host: Host, adapter: Adapter | Preset) -> None:
+        """Raises ResourceExhausted when the engine's cache has no room for a preset."""
         with self._lock:
-            host.adapters[adapter.digest] += 1
             assert isinstance(host.engine, TorchEngine)
             host.engine.add_adapter(adapter)
+            host.adapters[adapter.digest] += 1
 
-    def leave(self, host: Host, adapter: Adapter | None) -> bool:
+    def leave(self, host: Host, adapter: Adapter | Preset | None) -> bool:
         """One user less; True when it was the last one, who closes the engine."""
         with self._lock:
             host.users -= 1
@@ -112,10 +115,10 @@ class Lease:
 
     def __init__(self, host: Host, hosts: Hosts) -> None:
         self.host = host
-        self.adapter: Adapter | None = None
+        self.adapter: Adapter | Preset | None = None
         self._hosts = hosts
 
-    def adapt(self, adapter: Adapter) -> None:
+    def adapt(self, adapter: Adapter | Preset) -> None:
         """Requests of this version use the adapter."""
         self._hosts.add_adapter(self.host, adapter)
         self.adapter = adapter
@@ -147,6 +150,14 @@ def open_host(loaded: LoadedModel, resources: Resources) -> Host:
     engine = TorchEngine(forward, loaded.tokenizer, ends, limits, resources.compute)
     cache = sum(tensor.nbytes for tensor in (*forward.cache.keys, *forward.cache.values))
     return replace(host_of(engine, loaded, ends, forward.memory_bytes + cache), shapes=shapes)
+
+
+def preset_of(model: VirtualTokens, digest: str, dtype: torch.dtype, device: str) -> Preset:
+    """What the virtual tokens of a causal model come to, for an engine with such weights."""
+    with torch.no_grad():
+        parts = model.preset()
+    keys, values = ([part[0].to(device, dtype) for part in side] for side in zip(*parts, strict=True))
+    return Preset(digest, keys, values)
 
 
 def host_of(engine: Engine, loaded: LoadedModel, ends: frozenset[int], memory_bytes: int) -> Host:

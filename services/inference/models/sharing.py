@@ -101,7 +101,8 @@ def _generator(
             f"its base has {host.weights_digest[:12]}"
         )
     with resting():
-        lease.adapt(_read(host, place.folder, place.card, place.base))
+        adapter = _read(host, place.folder, place.card, place.base)
+    lease.adapt(adapter)
     return generator_of(place.kind, lease, tokenizer, resources, prompt_of(place.card))
 
 

@@ -56,6 +56,7 @@ class NativeLlamaForward:
         self.vocabulary: int = config.vocab_size
         for tensor in (*self.cache.keys, *self.cache.values):
             advise_huge_pages(tensor)
+        self.cache.key_order, self.cache.value_order = _key_order, _value_order
         self._packed: Packed = pack_model(model, self.cache, window, library.INT8 if int8 else library.BFLOAT16)
         self._adapters: WeakKeyDictionary[Any, tuple[Any, list[torch.Tensor]]] = WeakKeyDictionary()
         self._library = library.library()
@@ -104,6 +105,18 @@ class NativeLlamaForward:
         if adapter not in self._adapters:
             self._adapters[adapter] = pack_adapter(adapter, self._packed.model)
         return self._adapters[adapter][0]
+
+
+def _key_order(page: torch.Tensor) -> torch.Tensor:
+    """Of (heads, positions, size): [size / 2][position][2] a head, as attention.cpp reads it."""
+    heads, positions, size = page.shape
+    return page.view(heads, positions, size // 2, 2).transpose(1, 2)
+
+
+def _value_order(page: torch.Tensor) -> torch.Tensor:
+    """Of (heads, positions, size): [size / 32][position / 2][32][2] a head."""
+    heads, positions, size = page.shape
+    return page.view(heads, positions // 2, 2, size // PANEL, PANEL).permute(0, 3, 1, 4, 2)
 
 
 class _Rows:
