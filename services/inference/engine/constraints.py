@@ -8,20 +8,20 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import copy
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import torch
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from services.inference.engine.grammars import field_of, grammar_of
 from services.inference.engine.interface import Constraint
-from shared.errors import InvalidArgument, ResourceExhausted, Unsupported
+from services.inference.engine.vocabulary import trie_of
+from shared.errors import InvalidArgument, ResourceExhausted, Unavailable, Unsupported
 
 COMPILE_SECONDS = 5.0
+TRIE_SECONDS = 10.0
 KEPT_GRAMMARS = 64
 LONGEST_ERROR = 500  # characters; it repeats parts of the grammar
 LIMITS = LLParserLimits(
@@ -82,24 +82,24 @@ class _Compiled:
 class Grammars:
     """Compiled constraints over one vocabulary, kept for requests to come. May be called from any thread.
 
-    `vocabulary` is the width of the model's logits. The token trie takes a second or two to build; that happens with
-    the first constraint, once for all engines of the process with the same tokenizer.
+    `vocabulary` is the width of the model's logits. The token trie is built at once, in a thread of its own, so that no
+    request waits for it.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, eos: frozenset[int], vocabulary: int) -> None:
-        self._tokenizer = tokenizer
-        self._eos = tuple(sorted(eos))
-        self._vocabulary = max(vocabulary, len(tokenizer))
-        self._trie: LLTokenizer | None = None
         self._lock = threading.Lock()
         self._compiled: OrderedDict[Constraint, _Compiled] = OrderedDict()
         self._compilers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar")
+        self._trie: Future[LLTokenizer] | None = None
+        if eos:
+            width = max(vocabulary, len(tokenizer))
+            self._trie = self._compilers.submit(trie_of, tokenizer, width, tuple(sorted(eos)))
 
     def start(self, constraint: Constraint) -> ConstraintState:
         """The start of an answer under this constraint.
 
         Raises `InvalidArgument` naming the field for what is malformed, unsatisfiable or too complex,
-        `ResourceExhausted` while others are compiled, `Unsupported` where the tokenizer is not a fast one or has
+        `ResourceExhausted` while others are compiled, `Unavailable` before the trie is there, `Unsupported` where the tokenizer is not a fast one or has
         no end token.
         """
         compiled = self._compile(constraint)
@@ -117,15 +117,17 @@ class Grammars:
         return ConstraintState(matcher.deep_copy(), compiled.failed)
 
     def _compile(self, constraint: Constraint) -> _Compiled:
-        if not self._eos:
+        if self._trie is None:
             raise Unsupported("constraints need an end-of-sequence token; this model has none")
+        try:
+            trie = self._trie.result(timeout=TRIE_SECONDS)
+        except TimeoutError:
+            raise Unavailable("the model's vocabulary is not read yet", retry_seconds=TRIE_SECONDS) from None
         grammar = grammar_of(constraint)
         with self._lock:
             compiled = self._compiled.get(constraint)
             if compiled is None or compiled.failed.is_set():
-                if self._trie is None:
-                    self._trie = _trie(_serialised(self._tokenizer), self._vocabulary, self._eos)
-                compiled = _Compiled(self._compilers.submit(_matcher, self._trie, grammar))
+                compiled = _Compiled(self._compilers.submit(_matcher, trie, grammar))
                 self._compiled[constraint] = compiled
                 while len(self._compiled) > KEPT_GRAMMARS:
                     self._compiled.popitem(last=False)
@@ -154,17 +156,3 @@ def _matcher(trie: LLTokenizer, grammar: str) -> LLMatcher:
 def _why(matcher: LLMatcher) -> str:
     text = str(matcher.get_error()).partition("\n<")[0][:LONGEST_ERROR]
     return "nothing satisfies it" if text.startswith("NoExtension") else text
-
-
-@lru_cache(maxsize=8)
-def _trie(serialised: str, vocabulary: int, eos: tuple[int, ...]) -> LLTokenizer:
-    return LLTokenizer(serialised, n_vocab=vocabulary, eos_token=list(eos))
-
-
-def _serialised(tokenizer: PreTrainedTokenizerBase) -> str:
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise Unsupported("constraints need a fast tokenizer; this model has a slow one")
-    plain = copy(tokenizer.backend_tokenizer)
-    plain.no_padding()
-    plain.no_truncation()
-    return str(plain.to_str())

@@ -18,7 +18,7 @@ class Detokenizer:
     """Decodes tokens as they come, giving only the new, complete characters. Special tokens have no text."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        bytes_of = _byte_table(tokenizer)
+        bytes_of = byte_table(tokenizer)
         self._way: _Bytes | _Pieces = _Pieces(tokenizer) if bytes_of is None else _Bytes(bytes_of)
 
     def push(self, token: int) -> str:
@@ -39,12 +39,13 @@ class ByteTable(dict[int, bytes]):
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         super().__init__()
         self._pieces = tokenizer.backend_tokenizer
-        self._special = {id for id, token in self._pieces.get_added_tokens_decoder().items() if token.special}
+        added = self._pieces.get_added_tokens_decoder()
+        self.special = frozenset(id for id, token in added.items() if token.special)
         self._byte_of = {character: byte for byte, character in _characters().items()}
 
     def __missing__(self, token: int) -> bytes:
         piece = self._pieces.id_to_token(token)
-        if piece is None or token in self._special:
+        if piece is None or token in self.special:
             found = b""
         elif all(character in self._byte_of for character in piece):
             found = bytes(self._byte_of[character] for character in piece)
@@ -99,7 +100,8 @@ class _Pieces:
 _tables: WeakKeyDictionary[PreTrainedTokenizerBase, ByteTable] = WeakKeyDictionary()
 
 
-def _byte_table(tokenizer: PreTrainedTokenizerBase) -> ByteTable | None:
+def byte_table(tokenizer: PreTrainedTokenizerBase) -> ByteTable | None:
+    """The tokenizer's table, one for all; None where its vocabulary is not of bytes."""
     if tokenizer not in _tables:
         if not isinstance(tokenizer, PreTrainedTokenizerFast):
             return None
