@@ -42,9 +42,9 @@ def test_only_windows_with_the_answer_are_taught_it_and_those_with_a_part_teach_
     assert whole
     for example in whole:
         start, end = example.targets
-        assert tokenizer.decode(example.ids[start : end + 1]).replace(" ##", "") == "a red fox"
+        assert str(tokenizer.decode(example.ids[start : end + 1])).replace(" ##", "") == "a red fox"
     for example in examples:
-        assert ("red" in tokenizer.decode(example.ids).replace(" ##", "")) == (example in whole)
+        assert ("red" in str(tokenizer.decode(example.ids)).replace(" ##", "")) == (example in whole)
     assert len(windows) > len(examples) >= len(windows) - 3
 
 
