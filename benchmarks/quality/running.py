@@ -35,7 +35,7 @@ def enter(study: Study, plan: Plan, data: Path) -> Entered:
     """Raises DataMissing, or ValueError or FlywheelError when the platform can't train or judge the kind."""
     material = prepare(study, read_source(study.source, data), plan.sizes(study))
     find_kind(study.kind, material.spec.options)
-    trained = list(ours(study))
+    trained = list(ours(study, plan.methods(study)))
     contenders = [*BASELINES.get(study.kind, ()), *(one for one in trained if isinstance(one, Contender))]
     return Entered(material, contenders, [str(one) for one in trained if isinstance(one, ValueError)])
 

@@ -1,7 +1,5 @@
-"""Ours: a run of the platform's own training process, then its model on the rows that judge."""
+"""Ours: a run as the platform trains it, then its model on the rows that judge."""
 
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +16,12 @@ from torch import Tensor
 
 from benchmarks.quality.contenders import Answer, Contender, Tools
 from benchmarks.quality.material import Material
-from benchmarks.quality.studies import Study
+from benchmarks.quality.studies import Methods, Study
 from services.evaluation.kinds import find_kind
 from services.finetuning.spec import DatasetInput, DatasetPart, TrainingSpec
+from services.finetuning.training.app import run_training
+from services.finetuning.training.events import Events
+from services.finetuning.training.stopping import StopRequest
 from shared.modeling.bases import resolve_base
 from shared.modeling.devices import fast_at_bfloat16
 from shared.modeling.digests import file_digest
@@ -34,12 +35,12 @@ TOLD_EVERY_SECONDS = 30.0
 
 
 class TrainingFailed(Exception):
-    """The training process gave up; the message is its own."""
+    """The run gave up; the message is its own."""
 
 
-def ours(study: Study) -> Iterator[Contender | ValueError]:
-    """A contender for each method of the study; the reason why not, where the kind has no such method."""
-    for name, keys in study.methods.items():
+def ours(study: Study, methods: Methods) -> Iterator[Contender | ValueError]:
+    """A contender for each method; the reason why not, where the study's kind has no such method."""
+    for name, keys in methods.items():
         try:
             config = resolve_method(study.kind, {"name": name, **keys})
         except ValueError as error:
@@ -54,7 +55,7 @@ def train_and_answer(material: Material, seed: int, tools: Tools, config: Method
     with TemporaryDirectory(dir=tools.work) as folder:
         spec = _spec(material, seed, tools, config, Path(folder))
         began = time.monotonic()
-        finished = _run(spec, Path(folder) / "spec.json")
+        finished = _run(spec)
         seconds = time.monotonic() - began
         base = resolve_base(spec.base, spec.base_cache)
         kind = find_kind(spec.kind, spec.options)
@@ -112,23 +113,38 @@ def _spec(material: Material, seed: int, tools: Tools, config: MethodConfig, fol
     )
 
 
-def _run(spec: TrainingSpec, path: Path) -> Event:
-    """The process's last event."""
-    path.write_text(spec.to_json(), encoding="utf-8")
-    command = [sys.executable, "-m", "services.finetuning.training", str(path)]
-    told = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for event in map(json.loads, process.stdout):
-            if event["event"] == "failed":
-                raise TrainingFailed(f"{spec.run}: {event['message']}")
-            if event["event"] == "progress" and time.monotonic() - told > TOLD_EVERY_SECONDS:
-                told = time.monotonic()
-                print(f"  step {event['step']} of {event['total_steps']}, loss {event['loss']:.3f}", file=sys.stderr)
-            if event["event"] == "finished":
-                finished: Event = event
-                return finished
-    raise TrainingFailed(f"{spec.run}: the training process ended with code {process.returncode}")
+def _run(spec: TrainingSpec) -> Event:
+    """What the run tells at its end. It runs in this process, which has torch already; seconds are of the run alone."""
+    events = Listener()
+    try:
+        run_training(spec, events, NeverStop())
+    finally:
+        torch.use_deterministic_algorithms(False)
+    if events.last["event"] != "finished":
+        raise TrainingFailed(f"{spec.run}: {events.last.get('message', events.last)}")
+    return events.last
+
+
+class NeverStop(StopRequest):
+    """Who stops the benchmark stops the run."""
+
+    wanted = False
+
+
+class Listener(Events):
+    """Keeps the newest event, and now and then says how far the run is."""
+
+    def __init__(self) -> None:
+        super().__init__(-1)
+        self.last: Event = {}
+        self._told = time.monotonic()
+
+    def send(self, event: str, **values: Any) -> None:
+        self.last = {"event": event, **values}
+        if event == "progress" and time.monotonic() - self._told > TOLD_EVERY_SECONDS:
+            self._told = time.monotonic()
+            told = f"  step {values['step']} of {values['total_steps']}, loss {values['loss']:.3f}"
+            print(told, file=sys.stderr, flush=True)
 
 
 def _nothing(done: int) -> None:

@@ -2,10 +2,13 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.quality.contenders import Contender
 from benchmarks.quality.material import prepare
 from benchmarks.quality.shapes import in_scope_judges
 from benchmarks.quality.sources import DataMissing, RawRows, read_source
-from benchmarks.quality.studies import STUDIES, Sizes, Study, choose
+from benchmarks.quality.studies import FULL, QUICK, STUDIES, Sizes, Study, choose
+from benchmarks.quality.training import ours
+from shared.pipelines.kinds import KINDS
 
 STUDY = Study("greetings", "classification", "greetings", "accuracy", Sizes(100, 100, 10), Sizes(5, 4, 2))
 
@@ -69,10 +72,26 @@ def test_every_study_has_a_name_of_its_own_and_sizes_that_fit():
 
 
 def test_studies_are_chosen_by_kind_or_name():
-    assert choose(set(), set()) == list(STUDIES)
-    assert [study.name for study in choose(set(), {"intents"})] == ["intents"]
-    assert "tweets" in [study.name for study in choose({"classification"}, set())]
+    assert choose(set(), set(), quick=False) == list(STUDIES)
+    assert [study.name for study in choose(set(), {"intents"}, quick=False)] == ["intents"]
+    assert {"tweets", "intents"} <= {study.name for study in choose({"classification"}, set(), quick=False)}
     with pytest.raises(ValueError, match=r"known: .*classification"):
-        choose({"clasification"}, set())
+        choose({"clasification"}, set(), quick=False)
     with pytest.raises(ValueError, match=r"known: .*intents"):
-        choose(set(), {"intent"})
+        choose(set(), {"intent"}, quick=True)
+
+
+def test_a_quick_table_has_one_study_a_kind_and_those_asked_for():
+    quick = choose(set(), set(), quick=True)
+    assert sorted(study.kind for study in quick) == sorted({study.kind for study in STUDIES})
+    assert [study.name for study in choose({"chat"}, {"tweets"}, quick=True)] == ["tweets", "coffee-orders"]
+
+
+def test_every_kind_has_a_study():
+    assert {study.kind for study in STUDIES} == set(KINDS)
+
+
+def test_methods_of_studies_have_keys_that_there_are():
+    for study in STUDIES:
+        for plan in (QUICK, FULL):
+            assert all(isinstance(one, Contender) for one in ours(study, plan.methods(study)))

@@ -12,7 +12,7 @@ from benchmarks.quality.prompting import load_writer
 from benchmarks.quality.running import run_all
 from benchmarks.quality.studies import Plan, Sizes, Study
 from benchmarks.quality.table import summarise, to_markdown
-from benchmarks.quality.training import TrainingFailed, trained_share
+from benchmarks.quality.training import trained_share
 from shared.modeling.bases import BaseModel
 from shared.modeling.digests import base_digest
 from tests.support.tiny_models import tiny_adapter, tiny_decoder, tiny_encoder, tiny_model
@@ -82,23 +82,23 @@ def test_ours_is_trained_judged_and_compared_and_nothing_is_done_twice(home, stu
     def never(*_, **__):
         raise AssertionError("a finished cell is made again")
 
-    monkeypatch.setattr("benchmarks.quality.training._run", never)
+    monkeypatch.setattr("benchmarks.quality.training.run_training", never)
     again, _ = run_all([study], plan, home / "data", replace(tools, writer=never), cells)
     assert summarise(again[0]) == found
     assert "| **full** |" in to_markdown([found])
 
 
 def test_a_run_that_fails_leaves_the_others_in_the_table(home, study, tools, monkeypatch):
-    def give_up(*_):
-        raise TrainingFailed("no memory")
+    def give_up(spec, events, stop):
+        events.send("failed", reason="OUT_OF_MEMORY", message="no memory")
 
-    monkeypatch.setattr("benchmarks.quality.training._run", give_up)
+    monkeypatch.setattr("benchmarks.quality.training.run_training", give_up)
     monkeypatch.setattr(running, "BASELINES", {"classification": running.BASELINES["classification"][:1]})
     results, _ = run_all([study], Plan(False, (5,)), home / "data", tools, Cells(home / "others"))
     assert [line.name for line in results[0].lines] == ["majority"]
     found = summarise(results[0])
-    assert (found["absent"], found["leader"], found["aims"]) == (["no memory"], "", {})
-    assert "absent: no memory" in to_markdown([found])
+    assert (found["absent"], found["leader"], found["aims"]) == (["films-full-5: no memory"], "", {})
+    assert "absent: films-full-5: no memory" in to_markdown([found])
 
 
 def test_the_share_that_an_adapter_trains(home, tmp_path):
