@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 
 from services.inference.models.lineage import Lineage
 from shared.errors import FlywheelError, NotFound
+from shared.rpc import callers
+from shared.rpc.callers import Caller, Role
 from shared.storage import tables
 from shared.storage.database import Database, clock
 from shared.telemetry.logs import get_logger
@@ -42,7 +44,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answered request. `input` and `output` are those of `Classify` or `Generate`, as JSON."""
+    """One answered request of a tenant. `input` and `output` are those of its method, as JSON."""
 
     request_id: str
     method: str
@@ -51,13 +53,15 @@ class Answer:
     lineage: Lineage
     times: Times
     created_at: datetime
+    tenant: str = ""
 
 
 class AnswerLog:
     """Remembers at once, writes in batches from its own thread; a request never waits for it.
 
     When the database is away, or slower than the answers come, they wait in memory; past a limit the oldest are
-    given up, and counted in `lost`.
+    given up, and counted in `lost`. An answer belongs to the tenant whose call it was, and two tenants may use the same
+    request id.
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class AnswerLog:
         self.lost = 0
         self._database = database
         self._heard = heard
-        self._pending: OrderedDict[str, Answer] = OrderedDict()
+        self._pending: OrderedDict[tuple[str, str], Answer] = OrderedDict()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
@@ -93,36 +97,43 @@ class AnswerLog:
         lineage: Lineage,
         times: Times,
     ) -> None:
-        answer = Answer(request_id, method, asked, answered, lineage, times, datetime.now(UTC))
+        """Remembers an answer; to be called in the context of the call that it answers."""
+        key = request_id, callers.tenant()
+        answer = Answer(request_id, method, asked, answered, lineage, times, datetime.now(UTC), key[1])
         self._heard(lineage, times)
         with self._lock:
-            self._pending[request_id] = answer
-            self._pending.move_to_end(request_id)
+            self._pending[key] = answer
+            self._pending.move_to_end(key)
             if len(self._pending) > MAX_PENDING:
                 self._pending.popitem(last=False)
                 self.lost += 1
 
     def find(self, request_id: str) -> Answer:
-        """Raises NotFound."""
+        """The caller's answer; an operator finds everybody's, its own first, then the newest.
+
+        Raises NotFound, in the same words whether there is none or it is another's.
+        """
+        caller = callers.current.get()
+        found = self._find_pending(request_id, caller) or self._find_written(request_id, caller)
+        if found is None or (caller.models is not None and found.lineage.model not in caller.models):
+            raise NotFound(f"no answer to request {request_id!r}; answers are kept for a day", request_id=request_id)
+        return found
+
+    def _find_pending(self, request_id: str, caller: Caller) -> Answer | None:
         with self._lock:
-            answer = self._pending.get(request_id)
-        if answer is not None:
-            return answer
+            own = self._pending.get((request_id, caller.tenant))
+            if own is not None or Role.OPERATE not in caller.roles:
+                return own
+            return next((one for one in reversed(self._pending.values()) if one.request_id == request_id), None)
+
+    def _find_written(self, request_id: str, caller: Caller) -> Answer | None:
+        wanted = select(tables.Answer).where(tables.Answer.request_id == request_id)
+        if Role.OPERATE not in caller.roles:
+            wanted = wanted.where(tables.Answer.tenant == caller.tenant)
+        own_first = (tables.Answer.tenant != caller.tenant, tables.Answer.created_at.desc())
         with self._database.read() as session:
-            row = session.get(tables.Answer, request_id)
-            if row is None:
-                raise NotFound(
-                    f"no answer to request {request_id!r}; answers are kept for a day", request_id=request_id
-                )
-            return Answer(
-                row.request_id,
-                row.method,
-                row.input,
-                row.output,
-                Lineage(**row.lineage),
-                Times(**row.timings),
-                row.created_at,
-            )
+            row = session.scalars(wanted.order_by(*own_first).limit(1)).first()
+            return None if row is None else _answer(row)
 
     def _run(self) -> None:
         cleaned, trouble = 0.0, False
@@ -149,34 +160,35 @@ class AnswerLog:
                 _put(session, batch)
             with self._lock:
                 for answer in batch:
-                    if self._pending.get(answer.request_id) is answer:
-                        del self._pending[answer.request_id]
+                    key = answer.request_id, answer.tenant
+                    if self._pending.get(key) is answer:
+                        del self._pending[key]
 
     def _clean(self) -> bool:
         """Forgets some of what is too old; True when there may be more."""
         with self._database.write() as session:
-            old = select(tables.Answer.request_id).where(tables.Answer.created_at < clock(session) - KEPT)
-            ids = session.scalars(old.limit(CLEAN_BATCH)).all()
-            session.execute(delete(tables.Answer).where(tables.Answer.request_id.in_(ids)))
+            too_old = tables.Answer.created_at < clock(session) - KEPT
+            ids = session.scalars(select(tables.Answer.request_id).where(too_old).limit(CLEAN_BATCH)).all()
+            session.execute(delete(tables.Answer).where(tables.Answer.request_id.in_(ids), too_old))
             return len(ids) == CLEAN_BATCH
 
 
 def _put(session: Session, answers: Sequence[Answer]) -> None:
-    """Inserts rows; a request id that was answered before gets its latest answer."""
+    """Inserts rows; a request id that was answered to the tenant before gets its latest answer."""
     upsert: Any = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     statement = upsert(tables.Answer)
-    changed = {name: statement.excluded[name] for name in _COLUMNS if name != "request_id"}
-    session.execute(
-        statement.on_conflict_do_update(index_elements=["request_id"], set_=changed), [_row(one) for one in answers]
-    )
+    changed = {name: statement.excluded[name] for name in _COLUMNS if name not in _KEY}
+    session.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=changed), [_row(one) for one in answers])
 
 
+_KEY = ("request_id", "tenant")
 _COLUMNS = tables.Answer.__table__.columns.keys()
 
 
 def _row(answer: Answer) -> dict[str, Any]:
     return {
         "request_id": answer.request_id,
+        "tenant": answer.tenant,
         "model": answer.lineage.model,
         "version": answer.lineage.version,
         "method": answer.method,
@@ -186,6 +198,11 @@ def _row(answer: Answer) -> dict[str, Any]:
         "timings": vars(answer.times),
         "created_at": answer.created_at,
     }
+
+
+def _answer(row: tables.Answer) -> Answer:
+    lineage, times = Lineage(**row.lineage), Times(**row.timings)
+    return Answer(row.request_id, row.method, row.input, row.output, lineage, times, row.created_at, row.tenant)
 
 
 @lru_cache(maxsize=256)

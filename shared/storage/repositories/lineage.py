@@ -35,7 +35,8 @@ class Lineage:
 
 def of_answer(session: Session, request_id: str) -> Lineage:
     """Lineage of an answer that was given in the last day. Raises NotFound."""
-    answer = session.get(Answer, request_id)
+    newest = select(Answer).where(Answer.request_id == request_id).order_by(Answer.created_at.desc()).limit(1)
+    answer = session.scalars(newest).first()
     if answer is None:
         raise NotFound(f"no answer to request {request_id!r}; answers are kept for a day", request_id=request_id)
     if answer.version == 0:

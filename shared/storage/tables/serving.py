@@ -49,6 +49,8 @@ class Answer(Base):
     __table_args__ = (Index(None, "created_at"),)
 
     request_id: Mapped[str] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(primary_key=True, default="", server_default="")
+    """Whose call it was; empty where no keys are configured."""
     model: Mapped[str]
     version: Mapped[int]
     method: Mapped[str]

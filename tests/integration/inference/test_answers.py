@@ -173,7 +173,7 @@ def test_an_answer_can_be_explained_at_once_and_is_kept_in_the_database(served: 
 
     def kept() -> Answer | None:
         with served.database.read() as session:
-            return session.get(Answer, answer.request_id)
+            return session.get(Answer, (answer.request_id, ""))
 
     row = eventually(kept)
     assert row is not None

@@ -110,7 +110,7 @@ def test_answers_older_than_a_day_are_forgotten(database: Database) -> None:
     add(log, "new")
     log._flush()
     with database.write() as session:
-        row = session.get(Answer, "new")
+        row = session.get(Answer, ("new", ""))
         assert row is not None
         row.created_at = datetime.now(UTC) - timedelta(hours=25)
     log._clean()
@@ -120,4 +120,4 @@ def test_answers_older_than_a_day_are_forgotten(database: Database) -> None:
 
 def _row(database: Database, request_id: str) -> Answer | None:
     with database.read() as session:
-        return session.get(Answer, request_id)
+        return session.get(Answer, (request_id, ""))
