@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from services.inference.engine.bert import PackedBert
 from services.inference.engine.tokenising import TYPES, Encoding, Head
 from shared.modeling.kinds.base import mask_of, pad
+from shared.modeling.methods.virtual import VirtualTokens
 
 Output = NDArray[np.float32]
 
@@ -50,7 +51,8 @@ class PaddedEncoder:
             inputs[TYPES] = pad([text.types for text in texts], 0).to(device)
         lengths = [len(text) for text in texts]
         if texts[0].head is Head.MEAN:
-            hidden = self._model.base_model(**inputs).last_hidden_state
+            body = self._model.body if isinstance(self._model, VirtualTokens) else self._model.base_model
+            hidden = body(**inputs).last_hidden_state
             return _checked([_numpy(row[:length].float().mean(0)) for row, length in zip(hidden, lengths, strict=True)])
         outputs: Any = self._model(**inputs)
         if "start_logits" in outputs:
