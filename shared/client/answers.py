@@ -29,8 +29,11 @@ class Timings:
 
 @dataclass(frozen=True)
 class LabelScore:
+    """`given`: the label is the likeliest, or (of a model that gives any number) reaches the model's threshold."""
+
     label: str
     score: float
+    given: bool
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ class Classification:
     @property
     def best(self) -> LabelScore:
         return self.labels[0]
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The labels that the model gives the text, best first; of a model that gives any number perhaps none."""
+        return tuple(one.label for one in self.labels if one.given)
 
 
 @dataclass(frozen=True)

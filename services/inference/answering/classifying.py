@@ -20,15 +20,18 @@ from shared.errors import InvalidArgument
 
 METHOD = "Classify"
 Labels = list[tuple[str, float]]
+Given = list[str]
 Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class ClassifyAnswer:
-    """One list of (label, probability) a text, best first; where asked for, its words and what they contributed."""
+    """One list of (label, probability) a text, best first, and which labels the model gives; where asked for, its words
+    and what they contributed."""
 
     request_id: str
     results: list[Labels]
+    given: list[Given]
     lineage: Lineage
     times: Times
     attributions: list[list[Piece]] = field(default_factory=list)
@@ -37,6 +40,7 @@ class ClassifyAnswer:
 @dataclass(frozen=True)
 class _Found:
     results: list[Labels]
+    given: list[Given]
     attributions: list[list[Piece]]
 
 
@@ -75,11 +79,10 @@ class Classifying:
                 lambda found: _remembered(texts, pairs, found),
             )
             found = answered.result
-            best = [labels[0][0] for labels in found.results]
-            compare = partial(_agrees, texts, pairs, best)
+            compare = partial(_agrees, texts, pairs, found.given)
             self._models.copy(model, answered.request_id, Classifier, compare)
             return ClassifyAnswer(
-                answered.request_id, found.results, answered.lineage, answered.times, found.attributions
+                answered.request_id, found.results, found.given, answered.lineage, answered.times, found.attributions
             )
 
     def tokenize(self, model: ModelRef, texts: Sequence[str], deadline: float) -> list[tuple[list[int], list[str]]]:
@@ -106,21 +109,22 @@ def _finish(
 ) -> _Found:
     """Ranked labels, and where there is a time to explain until, what spoke for the best."""
     results = [_best(row, classifier.labels, top_k) for row in rows]
+    given = [classifier.given(row) for row in rows]
     if explain_until is None:
-        return _Found(results, [])
+        return _Found(results, given, [])
     best = [max(range(len(row)), key=row.__getitem__) for row in rows]
-    return _Found(results, classifier.explain(inputs, best, explain_until))
+    return _Found(results, given, classifier.explain(inputs, best, explain_until))
 
 
 def _remembered(texts: Sequence[str], pairs: Pairs, found: _Found) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     asked: dict[str, Any] = {"pairs": [list(pair) for pair in pairs]} if pairs else {"texts": list(texts)}
-    return asked, {"labels": [labels[0][0] for labels in found.results]}
+    return asked, {"labels": [given[0] if len(given) == 1 else sorted(given) for given in found.given]}
 
 
-def _agrees(texts: Sequence[str], pairs: Pairs, labels: Sequence[str], shadow: Classifier, deadline: float) -> bool:
-    """Whether a shadow gives every text the same best label."""
+def _agrees(texts: Sequence[str], pairs: Pairs, given: Sequence[Given], shadow: Classifier, deadline: float) -> bool:
+    """Whether a shadow gives every text the same labels."""
     rows = _submit(shadow, texts, pairs, deadline).wait()
-    return [_best(row, shadow.labels, 1)[0][0] for row in rows] == list(labels)
+    return [set(shadow.given(row)) for row in rows] == list(map(set, given))
 
 
 def _best(row: Sequence[float], labels: Sequence[str], top_k: int) -> Labels:

@@ -14,8 +14,10 @@ def pairs(request: pb.ClassifyRequest) -> list[tuple[str, str]]:
 
 def classify_response(answer: ClassifyAnswer) -> pb.ClassifyResponse:
     results = [
-        pb.Classification(labels=[pb.LabelScore(label=label, score=score) for label, score in result])
-        for result in answer.results
+        pb.Classification(
+            labels=[pb.LabelScore(label=label, score=score, given=label in given) for label, score in result]
+        )
+        for result, given in zip(answer.results, answer.given, strict=True)
     ]
     for result, pieces in zip(results, answer.attributions, strict=False):
         result.attributions.extend(_attribution(piece) for piece in pieces)

@@ -38,7 +38,7 @@ class FakeInference(inference_pb2_grpc.InferenceServicer):
         self._fail()
         time.sleep(self.wait_seconds)
         labels = [
-            inference.LabelScore(label="positive", score=0.75),
+            inference.LabelScore(label="positive", score=0.75, given=True),
             inference.LabelScore(label="negative", score=0.25),
         ]
         results = [inference.Classification(labels=labels) for _ in request.texts]

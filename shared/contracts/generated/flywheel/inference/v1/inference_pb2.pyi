@@ -77,12 +77,14 @@ class Attribution(_message.Message):
     def __init__(self, text: _Optional[str] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., score: _Optional[float] = ..., in_pair: _Optional[bool] = ...) -> None: ...
 
 class LabelScore(_message.Message):
-    __slots__ = ("label", "score")
+    __slots__ = ("label", "score", "given")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_FIELD_NUMBER: _ClassVar[int]
     label: str
     score: float
-    def __init__(self, label: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
+    given: bool
+    def __init__(self, label: _Optional[str] = ..., score: _Optional[float] = ..., given: _Optional[bool] = ...) -> None: ...
 
 class Classification(_message.Message):
     __slots__ = ("labels", "attributions")
