@@ -26,6 +26,7 @@ from shared.modeling.loading import LoadedModel
 from shared.modeling.methods.virtual import VirtualTokens
 
 UNCUT = 1 << 30
+PROBE_TOKENS = 100
 
 
 class Generator:
@@ -88,7 +89,8 @@ class Generator:
 
     def probe(self) -> None:
         eos = int(self.tokenizer.eos_token_id or 0)
-        for name, length in (("short", 1), ("long", 100)):
+        # A small model of one's own may have fewer positions than a usual prompt has tokens.
+        for name, length in (("short", 1), ("long", min(PROBE_TOKENS, int(self.tokenizer.model_max_length) // 2))):
             stopping = Stopping(max_tokens=3, ignore_eos=True)
             stream = self.submit(GenerationRequest(f"probe-{name}", (eos,) * length, stopping=stopping))
             *_, last = stream
