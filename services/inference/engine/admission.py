@@ -39,16 +39,17 @@ class Pace:
         """An answer has ended after this share of the tokens it was allowed."""
         self.used = MEMORY * self.used + (1 - MEMORY) * share
 
-    def chunk(self, step_seconds: float, most: int, pending: int) -> int:
+    def chunk(self, step_seconds: float, most: int, pending: int, crowd: float = 0.0) -> int:
         """Prompt tokens that a step may take beside running answers without lasting longer than `step_seconds`.
 
         The more seconds the `pending` prompt tokens will take, the longer a step may last, up to `STRETCH` times:
-        else prompts that arrive faster than such chunks are computed would wait ever longer. It may always last twice
-        as long as one without a prompt.
+        else prompts that arrive faster than such chunks are computed would wait ever longer. Where more than half of
+        all running requests (the share `crowd`) have not begun to answer, it may last up to twice as long: few wait for the
+        next token then, and many for their first. It may always last twice as long as one without a prompt.
         """
         if not self.prompt_token:
             return most
-        seconds = step_seconds * min(1.0 + pending * self.prompt_token, STRETCH)
+        seconds = step_seconds * min(1.0 + pending * self.prompt_token, STRETCH) * max(1.0, 2 * crowd)
         decode = self.decode_step or 0.0
         room = max(seconds - decode, decode) / self.prompt_token
         return max(min(int(room), most), min(SMALLEST_CHUNK, most))

@@ -115,7 +115,8 @@ class Scheduler:
         budget = limits.idle_chunk
         if decoding:
             pending = self._waiting_tokens + sum(one.prompt_tokens - one.first.cached for one in prefilling)
-            budget = self.pace.chunk(limits.step_seconds, limits.busy_chunk, pending)
+            crowd = len(prefilling) / len(self.running)
+            budget = self.pace.chunk(limits.step_seconds, limits.busy_chunk, pending, crowd)
         for one in sorted(prefilling, key=lambda one: _rank(one, now)):
             if budget <= 0:
                 break

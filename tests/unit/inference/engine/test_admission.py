@@ -91,6 +91,8 @@ def test_a_chunk_is_as_long_as_the_step_allows() -> None:
     assert pace.chunk(0.05, 256, 200) == pytest.approx(70, abs=1)
     assert pace.chunk(0.05, 256, 100_000) == pytest.approx(110, abs=1)
     assert pace.chunk(0.05, 40, 0) == 40
+    assert pace.chunk(0.05, 256, 0, crowd=0.5) == pace.chunk(0.05, 256, 0)
+    assert pace.chunk(0.05, 256, 0, crowd=0.9) == pytest.approx(140, abs=1)
     assert pace.chunk(0.001, 256, 0) == pytest.approx(40, abs=1)
     pace.prompt_token = 1.0
     assert pace.chunk(0.001, 256, 0) == SMALLEST_CHUNK
