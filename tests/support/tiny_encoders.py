@@ -137,6 +137,16 @@ def tiny_seq2seq(family: str, seed: int = 0) -> Any:
     return BartForConditionalGeneration(bart).train(False)
 
 
+def tiny_writer(folder: Path, seed: int = 0) -> Path:
+    """A BART that learns in a few steps, without a card: a base model. Returns `folder`."""
+    config = tiny_seq2seq("bart").config
+    config.init_std, config.scale_embedding, config.dropout = 0.05, True, 0.0
+    set_seed(seed)
+    BartForConditionalGeneration(config).save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
+    return folder
+
+
 def write_version(folder: Path, kind: str, model: Any, labels: tuple[str, ...] = (), prompt: str = "") -> Path:
     """The model as a folder that the inference service loads. Returns `folder`."""
     model.save_pretrained(folder)
