@@ -30,8 +30,9 @@ def plain_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 
 def word_windows(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], max_length: int) -> list[list[Pieces]]:
     """Each text, which comes cut into words, in windows that share a quarter of their tokens."""
+    blank = _blank_before_words(tokenizer)
     tokenizer.enable_truncation(max_length, stride=max_length // 4)
-    first = tokenizer.encode_batch([list(words) for words in texts], is_pretokenized=True)
+    first = tokenizer.encode_batch([[blank + word for word in words] for words in texts], is_pretokenized=True)
     tokenizer.no_truncation()
     return [[pieces, *pieces.overflowing] for pieces in first]
 
@@ -78,3 +79,9 @@ def word_places(windows: Sequence[Pieces]) -> dict[int, tuple[int, int]]:
 def segments_of(pieces: Pieces, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
     """Which of two texts each token belongs to, for models that are told."""
     return list(pieces.type_ids) if TYPES in tokenizer.model_input_names else None
+
+
+def _blank_before_words(tokenizer: Tokenizer) -> str:
+    """A blank for tokenizers that know the middle of a text's words only with one (byte-level, as GPT-2's)."""
+    alone, within = (tokenizer.encode(text, add_special_tokens=False).tokens[-1:] for text in ("b", "a b"))
+    return "" if alone == within else " "

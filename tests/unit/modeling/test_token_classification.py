@@ -72,6 +72,13 @@ def test_training_reads_what_service_reads(encoder: Path) -> None:
     assert [example.ids for example in learnt] == served
 
 
+def test_words_of_a_byte_level_tokenizer_are_the_words_of_its_texts(decoder: Path) -> None:
+    tokenizer = load_tokenizer(decoder)
+    (text,) = read_words(plain_tokenizer(tokenizer), [["the", "fox", "我"]], 64)
+    assert tokenizer.decode(text.windows[0].ids) == " the fox 我"
+    assert set(text.windows[0].word_ids) - {None} == {0, 1, 2}
+
+
 def test_words_that_the_tokenizer_drops_are_not_learnt_and_break_nothing(encoder: Path) -> None:
     found = encoded(encoder, [row("\u00a0 fox", "O B-FOX"), row("\u00a0", "O", "2")])
     assert [example.weight for example in found.examples] == [1]
