@@ -68,14 +68,15 @@ def draw(logits: torch.Tensor, rows: Sequence[Row]) -> list[int]:
         _place(tokens, filtered, found)
         for at, fit in zip(filtered, fits.tolist(), strict=True):
             if not fit and values.shape[1] < logits.shape[1]:
-                tokens[at] = _draw_wide(probabilities[at], rows[at].sampling, points[at])
+                tokens[at] = _draw_wide(probabilities[at], rows[at].sampling, float(points[at]))
     return tokens
 
 
-def _draw_wide(probabilities: torch.Tensor, sampling: Sampling, point: torch.Tensor) -> int:
+def _draw_wide(probabilities: torch.Tensor, sampling: Sampling, point: float) -> int:
     """Draw from a row (vocabulary) whose filters keep more than the shortlist."""
     if sampling.top_k:
-        return int(_within(*top(probabilities[None], sampling.top_k), [sampling], point[None])[0])
+        points = torch.tensor([point], device=probabilities.device)
+        return int(_within(*top(probabilities[None], sampling.top_k), [sampling], points)[0])
     row = probabilities.cpu().numpy()
     ids = _inside(row, sampling)
     ids = ids[np.argsort(-row[ids], kind="stable")]

@@ -262,7 +262,11 @@ class TorchEngine:
         return outcomes, failures
 
     def _compute_step(self, plan: Plan) -> list[Outcome]:
-        return choose(plan, self._forward(Step([work.segment for work in plan], self._forward.cache)))
+        logits = self._forward(Step([work.segment for work in plan], self._forward.cache))
+        outcomes = choose(plan, logits)
+        if logits.is_cuda and not outcomes:  # nothing was read back, so the step may still be under way
+            torch.cuda.synchronize(logits.device)
+        return outcomes
 
     def _measure(self, plan: Plan, seconds: float) -> None:
         filling = sum(len(work.segment.tokens) for work in plan if not work.sequence.forked)
