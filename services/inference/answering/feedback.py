@@ -11,6 +11,8 @@ from services.inference.answering.requests import check_request_id
 from shared.errors import FailedPrecondition, InvalidArgument
 
 Receipt = TypeVar("Receipt")
+SCORE = "Score"
+"""Is about one query: the answer is the candidate with the best score."""
 FIELDS = {
     "Classify": "labels",
     "TagTokens": "entities",
@@ -77,6 +79,9 @@ def _one_input(answer: Answer, index: int) -> tuple[Mapping[str, Any], str]:
         if "messages" not in answer.input:
             raise FailedPrecondition("a prompt of token ids can't become a row; ask with text or messages")
         return answer.input, str(answer.output["text"])
+    if answer.method == SCORE:
+        candidates, scores = answer.input["candidates"], answer.output["scores"]
+        return answer.input, str(candidates[max(range(len(scores)), key=scores.__getitem__)])
     if answer.method not in FIELDS:
         raise FailedPrecondition(f"answers of {answer.method} take no feedback", method=answer.method)
     answered = answer.output[FIELDS[answer.method]]

@@ -27,6 +27,17 @@ def test_each_input_of_an_answer_becomes_a_row() -> None:
     assert _one_input(asked, 0)[0] == {"question": "q", "context": "c"}
 
 
+def test_the_best_scored_candidate_is_the_answer_to_its_query() -> None:
+    asked = {"query": "q", "candidates": ["a", "b", "c"]}
+    scored = answer("Score", asked, {"scores": [0.1, 0.7, -2.0]})
+    assert _one_input(scored, 0) == (asked, "b")
+
+
+def test_label_sets_become_json_lists() -> None:
+    sets = answer("Classify", {"texts": ["a", "b", "c"]}, {"labels": [["x", "y"], [], "x"]})
+    assert [_one_input(sets, index)[1] for index in range(3)] == ['["x", "y"]', "[]", "x"]
+
+
 def test_vectors_take_no_feedback_and_an_index_must_exist() -> None:
     with pytest.raises(FailedPrecondition, match="Embed take no feedback"):
         _one_input(answer("Embed", {"texts": ["a"]}, {"width": 3}), 0)
