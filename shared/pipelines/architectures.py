@@ -59,7 +59,7 @@ ENCODERS = frozenset(
 """Model types whose tokens see the whole text; other types without an encoder of their own are causal."""
 OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl"})
 KEYS_AND_VALUES = frozenset(
-    {"k_proj", "v_proj", "key", "value", "k_lin", "v_lin", "query_key_value", "qkv_proj", "c_attn", "Wqkv"}
+    {"k", "v", "k_proj", "v_proj", "key", "value", "k_lin", "v_lin", "query_key_value", "qkv_proj", "c_attn", "Wqkv"}
 )
 SECOND_FEED_FORWARD = frozenset({"down_proj", "fc2", "lin2", "wo", "dense_4h_to_h"})
 LLAMA_PRODUCTS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")

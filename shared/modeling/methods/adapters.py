@@ -58,6 +58,8 @@ class AdapterMethod(Method):
         save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         document = cast(PeftModel, model).peft_config["default"].to_dict()
         document |= {"base_model_name_or_path": base, "inference_mode": True}
+        # PEFT adds names of heads whenever it wraps a classifier.
+        document["modules_to_save"] = sorted(set(document["modules_to_save"] or ())) or None
         (folder / "adapter_config.json").write_text(
             json.dumps(document, indent=1, sort_keys=True, default=sorted) + "\n", encoding="utf-8"
         )
