@@ -17,7 +17,8 @@ FLAGS = [
     *(f"-m{name}" for name in ("fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512bf16", "avx512vnni")),
     "-Wall",
     "-Wextra",
-    "-Wno-maybe-uninitialized",  # g++ 12 says it of its own intrinsics
+    "-Wno-uninitialized",  # g++ 12 says it, and what follows, of its own intrinsics
+    "-Wno-maybe-uninitialized",
 ]
 
 

@@ -41,7 +41,8 @@ class OwnThread:
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """Texts and tokens a batch, seconds a text waits for company, texts and tokens that may wait.
+    """Texts and tokens a batch, seconds a text waits for company, texts and tokens that may wait; threads that each
+    compute a batch of their own.
 
     A batch is short work on purpose: whatever else the process computes waits for it.
     """
@@ -51,6 +52,7 @@ class BatchLimits:
     budget_seconds: float = 0.002
     waiting_texts: int = 4096
     waiting_tokens: int = 65_536
+    workers: int = 1
 
 
 @dataclass(eq=False)
@@ -119,7 +121,7 @@ class _Bucket(Generic[Text, Row]):
 
 
 class Batcher(Generic[Text, Row]):
-    """One thread over buckets. Texts whose `key` is the same may share a batch: by default those of like length,
+    """Threads over buckets. Texts whose `key` is the same may share a batch: by default those of like length,
     up to 16 tokens, 32, 64, …"""
 
     def __init__(
@@ -136,11 +138,15 @@ class Batcher(Generic[Text, Row]):
         self._buckets: dict[Hashable, _Bucket[Text, Row]] = {}
         self._texts = 0
         self._tokens = 0
-        self._running: Sequence[Item[Text, Row]] = ()
+        self._batches: dict[threading.Thread, Sequence[Item[Text, Row]]] = {}
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"batcher-{number}", daemon=True)
+            for number in range(limits.workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, texts: Sequence[Text], deadline: float | None) -> Ticket[list[Row]]:
         """Queue texts; `deadline` is on the clock of `time.monotonic`.
@@ -166,7 +172,7 @@ class Batcher(Generic[Text, Row]):
         with self._changed:
             oldest = min((bucket.oldest for bucket in self._buckets.values()), default=None)
             return Load(
-                running=len(self._running),
+                running=sum(map(len, self._batches.values())),
                 waiting=self._texts,
                 waiting_tokens=self._tokens,
                 oldest_wait_seconds=0.0 if oldest is None else time.monotonic() - oldest,
@@ -174,26 +180,27 @@ class Batcher(Generic[Text, Row]):
 
     @property
     def healthy(self) -> bool:
-        return self._thread.is_alive()
+        return all(thread.is_alive() for thread in self._threads)
 
     @property
     def running(self) -> Sequence[Item[Text, Row]]:
         """What is being computed; for `encode`, which may stop when nobody waits any more."""
-        return self._running
+        return [item for batch in list(self._batches.values()) for item in batch]
 
     def close(self, grace_seconds: float = 0.0) -> None:
         """Take no more; compute what waits within the grace, refuse the rest."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._buckets and not self._running, timeout=grace_seconds)
+            self._changed.wait_for(lambda: not self._buckets and not self._batches, timeout=grace_seconds)
             left = [item for bucket in self._buckets.values() for item in bucket.items]
             self._buckets, self._texts, self._tokens = {}, 0, 0
             self._changed.notify_all()
         for item in left:
             if item.future.set_running_or_notify_cancel():
                 item.future.set_exception(Unavailable("this model version was unloaded"))
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _check_room(self, texts: int, tokens: int) -> None:
         for name, value, limit in (
@@ -208,16 +215,18 @@ class Batcher(Generic[Text, Row]):
                 )
 
     def _run(self) -> None:
+        me = threading.current_thread()
         while True:
             with self._changed:
                 batch = self._next_batch()
                 if batch is None:
                     return
-                self._running = batch
+                self._batches[me] = batch
             self._answer(batch)
             with self._changed:
-                self._running = ()
-                self._changed.notify_all()
+                del self._batches[me]
+                if self._closing:
+                    self._changed.notify_all()
 
     def _next_batch(self) -> list[Item[Text, Row]] | None:
         """Wait for a full bucket, or for the oldest text's budget to run out; None when closed and empty."""

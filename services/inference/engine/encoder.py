@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from services.inference.engine.bert import PackedBert
+from services.inference.engine.native.encoder import NativeEncoder
 from services.inference.engine.tokenising import TYPES, Encoding, Head
 from shared.modeling.kinds.base import mask_of, pad
 from shared.modeling.methods.virtual import VirtualTokens
@@ -24,19 +25,24 @@ class Encodes(Protocol):
 
     extra_bytes: int
     """Of weights beside the model's own."""
+    concurrent: bool
+    """Whether many threads may call at once, each computing alone; else calls belong on the compute thread."""
 
     def __call__(self, texts: Sequence[Encoding]) -> list[Output]: ...
 
 
-def encoder_for(model: PreTrainedModel, pad_id: int, dtype: torch.dtype = torch.float32) -> Encodes:
-    """The packed forward pass where it fits the architecture, else the model's own modules (in their own dtype)."""
-    return PackedEncoder(model, dtype) if PackedEncoder.fits(model) else PaddedEncoder(model, pad_id)
+def encoder_for(model: PreTrainedModel, pad_id: int) -> Encodes:
+    """In C++ where that fits, else the packed forward pass, else the model's own modules (in their own dtype)."""
+    if NativeEncoder.fits(model):
+        return NativeEncoder(model, exactly=True)
+    return PackedEncoder(model) if PackedEncoder.fits(model) else PaddedEncoder(model, pad_id)
 
 
 class PaddedEncoder:
     """Any encoder through its own modules; a batch is padded to its longest text."""
 
     extra_bytes = 0
+    concurrent = False
 
     def __init__(self, model: PreTrainedModel, pad_id: int) -> None:
         self._model = model
@@ -66,6 +72,8 @@ class PaddedEncoder:
 
 class PackedEncoder:
     """BERT and RoBERTa on a CPU, without padding; their heads are the model's own modules, in float32."""
+
+    concurrent = False
 
     def __init__(self, model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
         self._model: Any = model

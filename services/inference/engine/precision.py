@@ -12,7 +12,8 @@ import torch
 from transformers import PreTrainedModel
 
 from services.inference.engine.batcher import Runs
-from services.inference.engine.encoder import Encodes, Output, PackedEncoder, PaddedEncoder, encoder_for
+from services.inference.engine.encoder import Encodes, Output, PackedEncoder, encoder_for
+from services.inference.engine.native.encoder import NativeEncoder
 from services.inference.engine.tokenising import Encoding, Head
 from shared.modeling.devices import fast_at_bfloat16
 
@@ -32,6 +33,7 @@ class TieBreaking:
         self._exact = exact
         self.tolerance = tolerance
         self.extra_bytes = fast.extra_bytes + exact.extra_bytes
+        self.concurrent = fast.concurrent and exact.concurrent
 
     def __call__(self, texts: Sequence[Encoding]) -> list[Output]:
         if texts[0].head is Head.MEAN:
@@ -54,11 +56,19 @@ def label_encoder(model: PreTrainedModel, pad_id: int, compute: Runs, precision:
     """The encoder for labels of whole texts: with bfloat16 where the processor is fast at it (or `precision` says so)
     and the model can bear it, else in float32."""
     wanted = precision == "bfloat16" or (precision == "auto" and fast_at_bfloat16(model.device.type))
-    if not wanted or not PackedEncoder.fits(model) or int(getattr(model.config, "num_labels", 0)) < 2:
-        return encoder_for(model, pad_id)
-    fast, exact = PackedEncoder(model, torch.bfloat16), PaddedEncoder(model, pad_id)
+    exact = encoder_for(model, pad_id)
+    fast = _fast_encoder(model) if wanted and int(getattr(model.config, "num_labels", 0)) > 1 else None
+    if fast is None:
+        return exact
     tolerance = SAFETY * _error(model, fast, exact, compute)
-    return TieBreaking(fast, exact, tolerance) if tolerance < COARSEST else encoder_for(model, pad_id)
+    return TieBreaking(fast, exact, tolerance) if tolerance < COARSEST else exact
+
+
+def _fast_encoder(model: PreTrainedModel) -> Encodes | None:
+    """In C++ where that fits, else through torch; None where neither does."""
+    if NativeEncoder.fits(model):
+        return NativeEncoder(model)
+    return PackedEncoder(model, torch.bfloat16) if PackedEncoder.fits(model) else None
 
 
 def _error(model: PreTrainedModel, fast: Encodes, exact: Encodes, compute: Runs) -> float:

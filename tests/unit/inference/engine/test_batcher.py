@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from services.inference.engine.batcher import Batcher, BatchLimits
+from services.inference.engine.batcher import Batcher, BatchLimits, OwnThread
 from services.inference.engine.compute import ComputeThread
 from shared.errors import Cancelled, DeadlineExceeded, ResourceExhausted, Unavailable
 from tests.support.wait import eventually
@@ -42,7 +42,8 @@ def batcher_of(encoder: Encoder, compute: ComputeThread) -> Iterator[Make]:
     made: list[Texts] = []
 
     def make(**limits: float) -> Texts:
-        made.append(Batcher(encoder, BatchLimits(**limits), compute))  # type: ignore[arg-type]
+        runs = OwnThread() if limits.get("workers") else compute
+        made.append(Batcher(encoder, BatchLimits(**limits), runs))  # type: ignore[arg-type]
         return made[-1]
 
     yield make
@@ -152,6 +153,36 @@ def test_texts_of_different_keys_never_share_a_batch(encoder: Encoder, compute: 
     batcher.submit(texts(1, 2, 3, 4), None).wait()
     batcher.close()
     assert sorted(map(sorted, encoder.batches)) == [[1, 3], [2, 4]]
+
+
+def test_each_worker_computes_a_batch_of_its_own(batcher_of: Make, encoder: Encoder) -> None:
+    batcher = batcher_of(batch=1, workers=2)
+    encoder.gate.clear()
+    tickets = [batcher.submit(texts(length), None) for length in (1, 2, 3)]
+    eventually(lambda: len(encoder.batches) == 2)
+    load = batcher.load()
+    assert (load.running, load.waiting) == (2, 1)
+    assert len(batcher.running) == 2
+    encoder.gate.set()
+    assert [ticket.wait() for ticket in tickets] == [[[1.0]], [[2.0]], [[3.0]]]
+    assert batcher.healthy
+
+
+def test_closing_waits_for_all_workers_and_refuses_what_is_left(batcher_of: Make, encoder: Encoder) -> None:
+    batcher = batcher_of(batch=1, workers=2)
+    encoder.gate.clear()
+    running = [batcher.submit(texts(length), None) for length in (1, 2)]
+    eventually(lambda: len(encoder.batches) == 2)
+    waiting = batcher.submit(texts(3), None)
+    closing = threading.Thread(target=batcher.close)
+    closing.start()
+    with pytest.raises(Unavailable, match="unloaded"):
+        waiting.wait()
+    encoder.gate.set()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert not batcher.healthy
+    assert [ticket.wait() for ticket in running] == [[[1.0]], [[2.0]]]
 
 
 def test_an_answer_may_be_decoded_further_and_knows_who_left(batcher_of: Make, encoder: Encoder) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from services.inference.engine.batcher import OwnThread
 from services.inference.engine.encoder import Output, PackedEncoder, PaddedEncoder, encoder_for
+from services.inference.engine.native.encoder import NativeEncoder
 from services.inference.engine.precision import TieBreaking, label_encoder, margin
 from services.inference.engine.tokenising import Encoding, Head
 from tests.support.tiny_encoders import HEADS, sizes, tiny_bert, tiny_classifier
@@ -64,13 +65,17 @@ def test_values_that_are_not_finite_are_an_error() -> None:
             encoder(texts())
 
 
-def test_bfloat16_gives_the_labels_of_float32() -> None:
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_gives_the_labels_of_float32(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not native:
+        monkeypatch.setattr(NativeEncoder, "fits", lambda model: False)
     model, _ = tiny_bert("classification")
     lengths = [random.Random(index).randrange(2, 40) for index in range(200)]
     encodings = texts(lengths=lengths)
     exact = PaddedEncoder(model, 0)(encodings)
     encoder = label_encoder(model, 0, OwnThread(), "bfloat16")
     assert isinstance(encoder, TieBreaking)
+    assert encoder.concurrent is NativeEncoder.fits(model)
     found = encoder(encodings)
     assert [row.argmax() for row in found] == [row.argmax() for row in exact]
     assert max(float(np.ptp(one - other)) for one, other in zip(found, exact, strict=True)) < encoder.tolerance
@@ -79,6 +84,7 @@ def test_bfloat16_gives_the_labels_of_float32() -> None:
 def test_a_label_that_leads_by_little_is_computed_again() -> None:
     class Constant:
         extra_bytes = 0
+        concurrent = True
 
         def __init__(self, rows: list[list[float]]) -> None:
             self.rows = [np.array(row, dtype=np.float32) for row in rows]
@@ -99,6 +105,6 @@ def test_a_label_that_leads_by_little_is_computed_again() -> None:
 
 def test_float32_answers_where_bfloat16_is_not_wanted_or_would_be_too_coarse() -> None:
     model, _ = tiny_bert("classification")
-    assert isinstance(label_encoder(model, 0, OwnThread(), "float32"), PackedEncoder)
+    assert not isinstance(label_encoder(model, 0, OwnThread(), "float32"), TieBreaking)
     model.classifier.weight.data.mul_(1e4)
-    assert isinstance(label_encoder(model, 0, OwnThread(), "bfloat16"), PackedEncoder)
+    assert not isinstance(label_encoder(model, 0, OwnThread(), "bfloat16"), TieBreaking)
