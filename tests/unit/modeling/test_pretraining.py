@@ -60,9 +60,9 @@ def test_packed_documents_have_the_loss_of_documents_alone(decoder: Path, family
     tokenizer, kind = load_tokenizer(decoder), _kind()
     model: Any = kind.load(decoder, ())
     if family == "gpt2":
-        ends = {"bos_token_id": 1, "eos_token_id": 2}
+        sizes: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
         torch.manual_seed(0)
-        config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=64, **ends)
+        config = GPT2Config(vocab_size=len(tokenizer), bos_token_id=1, eos_token_id=2, **sizes)
         model = GPT2LMHeadModel(config)
     model.train(False)
     pieces = list(kind.pieces(tokenizer, ROWS, 64))
