@@ -15,15 +15,17 @@ from shared.rows.base import loosened
 TEXTS_AT_ONCE = 256
 OTHERS = 1000
 """Texts of other rows that a query is judged against: all, or the first by their hashes."""
+OWN = 20
+"""Of a row's own negatives, so many are judged against."""
 
 
 class JudgedEmbedding(JudgedChoosing):
     name = "embedding"
-    drawn = f"the row's negatives and what is right for other test rows, {OTHERS} texts at most"
+    drawn = f"the row's first {OWN} negatives and what is right for other test rows, {OTHERS} texts at most"
 
     @property
     def outputs_format(self) -> str:
-        return f"embedding/1 others={OTHERS} temperature={self.options.temperature}"
+        return f"embedding/1 own={OWN} others={OTHERS} temperature={self.options.temperature}"
 
     def candidates(self, rows: Sequence[Row]) -> list[Candidates]:
         rights = rights_of(rows)
@@ -34,8 +36,8 @@ class JudgedEmbedding(JudgedChoosing):
             right, others = rights[loosened(row["query"])], list(pool)
             for text in right & pooled:
                 others.remove(text)
-            own = [text for text in row["negatives"] if text not in right and text not in pooled]
-            found.append(Candidates(row["query"], row["positives"], own + others))
+            own = [text for text in row["negatives"] if text not in right][:OWN]
+            found.append(Candidates(row["query"], row["positives"], list(dict.fromkeys([*own, *others]))))
         return found
 
     def work(self, rows: Sequence[Row]) -> int:
