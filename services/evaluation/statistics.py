@@ -1,5 +1,6 @@
 """Metrics as functions of summed statistics of rows, which is what makes them cheap to resample."""
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 Table = NDArray[np.float64]
 LARGEST_EXPONENT = 700.0
 """Above it exp() overflows a double."""
+LEAST_PROBABILITY = 1e-9
+"""Taken for the truth where a model gave it none, so that one row can't make the loss infinite."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,12 @@ class Measure:
 def mean(values: Sequence[float] | Table) -> Measure:
     """The plain mean of a value a row."""
     return ratio(list(values), [1.0] * len(values))
+
+
+def surprise(probability: float) -> float:
+    """Loss in nats of what a model gave this probability; NaN of NaN."""
+    # max() would let a NaN pass for certainty or not, by the order of its arguments.
+    return math.nan if math.isnan(probability) else -math.log(max(probability, LEAST_PROBABILITY))
 
 
 def ratio(sums: Sequence[float], counts: Sequence[float]) -> Measure:

@@ -1,6 +1,5 @@
 """Judging classifications: accuracy, F1, loss; per label, and as a confusion matrix where a text has one label."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,14 +11,12 @@ from services.evaluation.bootstrap import mcnemar
 from services.evaluation.frozen import Row
 from services.evaluation.kinds.base import JudgedKind, Outputs, Step
 from services.evaluation.kinds.showing import Cell, samples, table, telling
-from services.evaluation.statistics import Measure, mean, set_f1
+from services.evaluation.statistics import Measure, mean, set_f1, surprise
 from shared.modeling.kinds.classification import input_of, labels_of
 from shared.modeling.loading import LoadedModel
 from shared.modeling.predict import classify
 
 ROWS_AT_ONCE = 256
-LEAST_PROBABILITY = 1e-9
-"""Taken for the truth where the model gave it none, so that one row can't make the loss infinite."""
 Labels = frozenset[str]
 
 
@@ -102,9 +99,9 @@ class JudgedClassification(JudgedKind):
 
     def _loss(self, chances: Mapping[str, float], truth: Sequence[str]) -> float:
         """Of one label, or summed over all labels that the model or the row has."""
-        loss = sum(_surprise(chances.get(label, 0.0)) for label in truth)
+        loss = sum(surprise(chances.get(label, 0.0)) for label in truth)
         if self._several:
-            loss += sum(_surprise(1 - chance) for label, chance in chances.items() if label not in truth)
+            loss += sum(surprise(1 - chance) for label, chance in chances.items() if label not in truth)
         return loss
 
 
@@ -118,11 +115,6 @@ def _guesses(outputs: Outputs) -> list[Labels]:
 
 def _right(rows: Sequence[Row], outputs: Outputs) -> list[bool]:
     return [truth == guess for truth, guess in zip(_truth(rows), _guesses(outputs), strict=True)]
-
-
-def _surprise(probability: float) -> float:
-    # max() would let a NaN pass for certainty or not, by the order of its arguments.
-    return math.nan if math.isnan(probability) else -math.log(max(probability, LEAST_PROBABILITY))
 
 
 def _words(labels: Labels) -> str:

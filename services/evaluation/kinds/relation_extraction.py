@@ -1,6 +1,5 @@
 """Judging relations, as SemEval-2010 task 8 does: macro F1 with direction, without the relation that is none."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,17 +12,16 @@ from services.evaluation.bootstrap import mcnemar
 from services.evaluation.frozen import Row
 from services.evaluation.kinds.base import JudgedKind, Outputs, Step
 from services.evaluation.kinds.showing import samples, table, telling
-from services.evaluation.statistics import Measure, Table, divide, mean
+from services.evaluation.statistics import Measure, Table, divide, mean, surprise
 from shared.modeling.kinds.base import Example, length_limit
+from shared.modeling.kinds.classification import logits_of
 from shared.modeling.kinds.markers import UNRELATED, mark, merge_directions
-from shared.modeling.kinds.relation_extraction import RelationExtraction, encode_marked, relation_logits
+from shared.modeling.kinds.relation_extraction import RelationExtraction, encode_marked
 from shared.modeling.kinds.windows import plain_tokenizer
 from shared.modeling.loading import LoadedModel
 
 ROWS_AT_ONCE = 256
 BATCH = 32
-LEAST_PROBABILITY = 1e-9
-"""Taken for the truth where the model gave it none, so that one row can't make the loss infinite."""
 SIGNATURE = (
     "SemEval-2010 task 8, (9+1)-way with directionality: mean F1 of the relations in the test rows but "
     "Other (or no_relation and the like); the right relation in the wrong direction is a miss and a false alarm"
@@ -50,7 +48,7 @@ class JudgedRelationExtraction(JudgedKind):
             chunk = rows[start : start + ROWS_AT_ONCE]
             for row, chances in zip(chunk, _chances(loaded, chunk), strict=True):
                 guesses.append(labels[int(np.argmax(chances))])
-                losses.append(_loss(chances[labels.index(row["label"])] if row["label"] in labels else 0.0))
+                losses.append(surprise(chances[labels.index(row["label"])] if row["label"] in labels else 0.0))
             step(len(chunk))
         return {"guess": guesses, "loss": losses, "labels": labels}
 
@@ -113,14 +111,9 @@ def _chances(loaded: LoadedModel, rows: Sequence[Row]) -> list[list[float]]:
     found: list[list[float]] = [[] for _ in rows]
     kind = RelationExtraction()
     for indices, batch in kind.batches(loaded.model, examples, int(loaded.tokenizer.pad_token_id), BATCH):
-        for index, chances in zip(indices, relation_logits(loaded.model, batch).softmax(-1).tolist(), strict=True):
+        for index, chances in zip(indices, logits_of(loaded.model, batch).softmax(-1).tolist(), strict=True):
             found[index] = chances
     return found
-
-
-def _loss(probability: float) -> float:
-    # max() would let a NaN pass for certainty or not, by the order of its arguments.
-    return math.nan if math.isnan(probability) else -math.log(max(probability, LEAST_PROBABILITY))
 
 
 def _right(rows: Sequence[Row], outputs: Outputs) -> list[bool]:

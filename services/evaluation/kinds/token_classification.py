@@ -1,6 +1,5 @@
 """Judging entities: whole ones, as seqeval counts them, and tags word by word."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -14,17 +13,16 @@ from seqeval.metrics.sequence_labeling import get_entities
 from services.evaluation.frozen import Row
 from services.evaluation.kinds.base import JudgedKind, Outputs, Step
 from services.evaluation.kinds.showing import samples, table, telling
-from services.evaluation.statistics import Measure, Table, divide, ratio
+from services.evaluation.statistics import Measure, Table, divide, ratio, surprise
 from shared.modeling.kinds.base import IGNORED, Example, length_limit
-from shared.modeling.kinds.token_classification import ReadWords, TokenClassification, read_words, tag_logits
+from shared.modeling.kinds.classification import logits_of
+from shared.modeling.kinds.token_classification import ReadWords, TokenClassification, read_words
 from shared.modeling.kinds.windows import plain_tokenizer, word_places
 from shared.modeling.loading import LoadedModel
 from shared.rows.tags import OUTSIDE, to_iob2
 
 ROWS_AT_ONCE = 64
 WINDOWS_AT_ONCE = 32
-LEAST_PROBABILITY = 1e-9
-"""Taken for the truth where the model gave it none, so that one word can't make the loss infinite."""
 SIGNATURE = f"seqeval {version('seqeval')}, micro average of whole entities, tags in IOB2; a word that is not read is O"
 Entity = tuple[str, int, int]
 """Label, first and last token."""
@@ -107,7 +105,7 @@ def _chances(loaded: LoadedModel, texts: Sequence[Sequence[str]]) -> list[dict[i
     found: dict[tuple[int, int], Chances] = {}
     kind = TokenClassification()
     for indices, batch in kind.batches(loaded.model, examples, int(loaded.tokenizer.pad_token_id), WINDOWS_AT_ONCE):
-        for index, chances in zip(indices, tag_logits(loaded.model, batch).softmax(-1), strict=True):
+        for index, chances in zip(indices, logits_of(loaded.model, batch).softmax(-1), strict=True):
             found[owners[index]] = chances.cpu().numpy()
     return [_of_words(number, text, found) for number, text in enumerate(read)]
 
@@ -128,8 +126,7 @@ def _judged(
     losses = []
     for word, row in sorted(chances.items()):
         probability = float(row[index[truth[word]]]) if truth[word] in index else 0.0
-        # max() would let a NaN pass for certainty or not, by the order of its arguments.
-        losses.append(math.nan if math.isnan(probability) else -math.log(max(probability, LEAST_PROBABILITY)))
+        losses.append(surprise(probability))
     return to_iob2(tags), losses
 
 

@@ -10,7 +10,8 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.base import MODEL_INPUTS, Batch, Encoded, Example, Kind, Row, inputs
+from shared.modeling.kinds.base import Batch, Encoded, Example, Kind, Row, inputs
+from shared.modeling.kinds.classification import logits_of
 from shared.modeling.kinds.heads import label_options, load_with_head
 from shared.modeling.kinds.markers import Offsets, TooFarApart, bring_nearer, directed_macro_f1, mark, mark_within
 from shared.modeling.kinds.windows import plain_tokenizer
@@ -58,7 +59,7 @@ class RelationExtraction(Kind):
 
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
         return functional.cross_entropy(
-            relation_logits(model, batch), batch["targets"], label_smoothing=smoothing, reduction="sum"
+            logits_of(model, batch), batch["targets"], label_smoothing=smoothing, reduction="sum"
         )
 
     @torch.inference_mode()
@@ -68,7 +69,7 @@ class RelationExtraction(Kind):
         total = 0.0
         guesses = [0] * len(examples)
         for indices, batch in self.batches(model, examples, pad_id, batch_size):
-            logits = relation_logits(model, batch)
+            logits = logits_of(model, batch)
             total += float(functional.cross_entropy(logits, batch["targets"], reduction="sum"))
             for index, guess in zip(indices, logits.argmax(-1).tolist(), strict=True):
                 guesses[index] = guess
@@ -94,12 +95,6 @@ def encode_marked(tokenizer: Tokenizer, rows: Sequence[Row], max_length: int) ->
     ids = [list(one.ids) for one in tokenizer.encode_batch([text for text, _ in marked])]
     tokenizer.no_truncation()
     return ids, sum(cut for _, cut in marked)
-
-
-def relation_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """Float32 logits, rows x labels."""
-    logits: Tensor = model(**{name: batch[name] for name in MODEL_INPUTS if name in batch}).logits
-    return logits.float()
 
 
 def _marked(row: Row, most: int, offsets: Offsets) -> tuple[str, bool]:

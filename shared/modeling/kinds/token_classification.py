@@ -13,7 +13,8 @@ from torch.nn import functional
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.base import IGNORED, MODEL_INPUTS, Batch, Encoded, Example, Kind, Row, inputs, pad
+from shared.modeling.kinds.base import IGNORED, Batch, Encoded, Example, Kind, Row, inputs, pad
+from shared.modeling.kinds.classification import logits_of
 from shared.modeling.kinds.heads import label_options, load_with_head
 from shared.modeling.kinds.windows import finer_words, plain_tokenizer, word_places, word_windows
 from shared.rows.tags import OUTSIDE, tagged_spans, to_iob2
@@ -73,7 +74,7 @@ class TokenClassification(Kind):
 
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
         return functional.cross_entropy(
-            tag_logits(model, batch).flatten(0, 1),
+            logits_of(model, batch).flatten(0, 1),
             batch["targets"].flatten(),
             ignore_index=IGNORED,
             label_smoothing=smoothing,
@@ -87,7 +88,7 @@ class TokenClassification(Kind):
         total = 0.0
         guesses: list[list[int]] = [[]] * len(examples)
         for indices, batch in self.batches(model, examples, pad_id, batch_size):
-            logits, targets = tag_logits(model, batch), batch["targets"]
+            logits, targets = logits_of(model, batch), batch["targets"]
             total += float(
                 functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum")
             )
@@ -137,12 +138,6 @@ def read_words(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], max_length:
         windows = word_windows(tokenizer, [parts for parts, _ in finer], max_length)
         for (_, owners), theirs in zip(finer, windows, strict=True):
             yield ReadWords(theirs, owners)
-
-
-def tag_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """Float32 logits, rows x positions x tags."""
-    logits: Tensor = model(**{name: batch[name] for name in MODEL_INPUTS if name in batch}).logits
-    return logits.float()
 
 
 def _by_row(tags: Sequence[Sequence[int]], owners: Sequence[tuple[str, ...]], names: Sequence[str]) -> list[list[str]]:
