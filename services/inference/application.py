@@ -15,6 +15,7 @@ from services.inference.answering.holding import Models
 from services.inference.answering.shadowing import Shadows
 from services.inference.answering.tally import Tally
 from services.inference.answering.tensors import Tensors
+from services.inference.audit import Audit
 from services.inference.convert.feedback import feedback_sender
 from services.inference.deployments.following import Follower
 from services.inference.deployments.health import Health
@@ -73,6 +74,7 @@ class Application:
         self._shadows = Shadows(self._registry)
         self._models = Models(self._registry, self._follower, self._shadows)
         self._traffic = TrafficTable(database)
+        self._audit = Audit(database, self.name)
         ingestion = settings.ingestion_address or "127.0.0.1:1"
         self._channel = open_channel(ingestion, field="FLYWHEEL_INGESTION_ADDRESS", security=security)
         self._open_doors()
@@ -112,7 +114,13 @@ class Application:
         generating = Generating(self._models, self._answers)
         feedback = FeedbackForwarder(self._answers, feedback_sender(self._channel))
         operating = Operating(
-            self._registry, self._follower, self._models, self._traffic, generating, on_drain=self._health.drain
+            self._registry,
+            self._follower,
+            self._models,
+            self._traffic,
+            generating,
+            self._audit,
+            on_drain=self._health.drain,
         )
         explaining = Explaining(self._answers, self._catalogue)
         inference.register(self._server, InferenceDoor(classifying, generating, explaining, feedback, asking))

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
 from services.inference.answering.generating import Generating
 from services.inference.answering.holding import Models
 from services.inference.answering.requests import ModelRef
+from services.inference.audit import Audit
 from services.inference.deployments.deployment import DeploymentView
 from services.inference.deployments.following import Follower
 from services.inference.deployments.registry import Registry
@@ -38,6 +41,7 @@ class Operating:
         models: Models,
         table: TrafficTable,
         generating: Generating,
+        audit: Audit,
         on_drain: Callable[[], None],
     ) -> None:
         self._registry = registry
@@ -45,6 +49,7 @@ class Operating:
         self._models = models
         self._table = table
         self._generating = generating
+        self._audit = audit
         self._on_drain = on_drain
 
     def deployments(self) -> list[DeploymentView]:
@@ -54,13 +59,16 @@ class Operating:
         """Loads a version beside the others and waits until it answers."""
         key = self._models.load(ref, deadline)
         self._registry.pin(key, pinned)
+        self._audit.record("load_model", key.model, version=key.version, pinned=pinned)
         return self._seen(ref, self._registry.state(key))
 
     def unload_model(self, ref: ModelRef) -> DeploymentView:
         """Raises FailedPrecondition while an alias or traffic names the version, NotFound when it is not loaded."""
         key = self._models.key_of(ref)
         self._seen(ref, self._registry.state(key))
-        return self._registry.unload(key)
+        gone = self._registry.unload(key)
+        self._audit.record("unload_model", key.model, version=key.version)
+        return gone
 
     def set_traffic(self, wanted: Traffic) -> tuple[Traffic, list[int]]:
         """Shares a model's requests; returns what holds now, and the versions in it that do not answer here yet.
@@ -71,7 +79,12 @@ class Operating:
         snapshot = self._follower.look()
         champion = snapshot.aliases.get((wanted.model, CHAMPION)) if snapshot else None
         check_traffic(wanted, self._follower.versions(wanted.model), champion.version if champion else None)
-        return self._with_absent(self._table.write(wanted))
+        shares, shadows = ({str(one.version): one.share for one in kind} for kind in (wanted.shares, wanted.shadows))
+
+        def note(session: Session) -> None:
+            self._audit.note(session, "set_traffic", wanted.model, shares=shares, shadows=shadows)
+
+        return self._with_absent(self._table.write(wanted, note))
 
     def traffic(self, model: str) -> tuple[Traffic, list[int]]:
         """How a model's requests are shared; also the versions that do not answer here. Raises NotFound."""
@@ -92,12 +105,17 @@ class Operating:
         return ServerLoad(total, found, self._registry.memory_bytes(), self._follower.memory_limit)
 
     def abort(self, request_id: str) -> bool:
-        return self._generating.abort(request_id)
+        """Ends a request of any method; False when it does not run here."""
+        found = self._generating.abort(request_id) | self._models.running.abort(request_id)
+        if found:
+            self._audit.record("abort", request_id)
+        return found
 
     def drain(self) -> int:
         """Refuses new requests; returns how many still run."""
         self._models.refuse()
         self._on_drain()
+        self._audit.record("drain", self._audit.server)
         return self._registry.wait_idle(0)
 
     def watch(self, active: Callable[[], bool]) -> Iterator[DeploymentView]:

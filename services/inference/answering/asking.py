@@ -49,6 +49,17 @@ class Answered(Generic[Result]):
     times: Times
 
 
+@dataclass(frozen=True)
+class Shadowed(Generic[Kind, Result]):
+    """How a shadow gets the same request before a deadline, and whether its answer says the same as the real one."""
+
+    submit: Callable[[Kind, float], Pending[Result]]
+    same: Callable[[Result, Result], bool]
+
+    def compare(self, real: Result) -> Callable[[Kind, float], bool]:
+        return lambda model, deadline: self.same(real, self.submit(model, deadline).wait())
+
+
 class Asking:
     """Asks models and remembers their answers."""
 
@@ -63,16 +74,22 @@ class Asking:
         wanted: type[Kind],
         submit: Callable[[Kind], Pending[Result]],
         remember: Callable[[Result], tuple[Mapping[str, Any], Mapping[str, Any]]],
+        shadow: "Shadowed[Kind, Result] | None" = None,
     ) -> Answered[Result]:
-        """`submit` gives the work to the model; `remember` makes input and output of the answer, as JSON.
+        """`submit` gives the work to the model; `remember` makes input and output of the answer, as JSON. Shadows of
+        the model get a copy where `shadow` says how.
 
         Raises the errors of shared.errors.
         """
         check_request_id(ask.request_id)
         request_id = ask.request_id or new_id("request")
-        with self.models.hold(ask.model, wanted, ask.deadline, request_id) as (model, lineage):
+        with (
+            self.models.running.entered(request_id) as request,
+            self.models.hold(ask.model, wanted, ask.deadline, request_id) as (model, lineage),
+        ):
             meter.model = ask.model.name
             pending = submit(model)
+            request.on_abort(pending.cancel)
             if not ask.on_gone(pending.cancel):
                 pending.cancel()
             result = pending.wait()
@@ -81,4 +98,6 @@ class Asking:
         metrics.INFERENCE_QUEUE_SECONDS.labels(ask.model.name).observe(queue)
         asked, answered = remember(result)
         self._answers.add(request_id, meter.method, asked, answered, lineage, times)
+        if shadow is not None:
+            self.models.copy(ask.model, request_id, wanted, shadow.compare(result))
         return Answered(request_id, result, lineage, times)

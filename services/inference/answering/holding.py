@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from services.inference.answering.requests import ModelRef
+from services.inference.answering.running import Running
 from services.inference.answering.shadowing import Compare, Shadows
 from services.inference.deployments.deployment import State
 from services.inference.deployments.following import Follower
@@ -40,6 +41,7 @@ class Models:
         self._follower = follower
         self._shadows = shadows
         self._refusing = False
+        self.running = Running()
 
     def refuse(self) -> None:
         self._refusing = True

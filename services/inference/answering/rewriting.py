@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.inference.answering.asking import Answered, Ask, Asking
+from services.inference.answering.asking import Answered, Ask, Asking, Shadowed
 from services.inference.answering.checks import check_rewriting
 from services.inference.answering.metering import metered
 from services.inference.engine.interface import Usage
@@ -34,8 +34,8 @@ class RewritingTexts:
         languages: tuple[str, str],
         bounds: Rewriting,
     ) -> Answered[list[Rewritten]]:
-        def submit(model: Rewrites) -> PendingTexts:
-            return model.submit_texts(texts, languages, bounds, ask.deadline)
+        def submit(model: Rewrites, deadline: float = ask.deadline) -> PendingTexts:
+            return model.submit_texts(texts, languages, bounds, deadline)
 
         def remember(found: list[Rewritten]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
             source, target = languages
@@ -44,11 +44,16 @@ class RewritingTexts:
 
         with metered(method) as meter:
             check_rewriting(texts, bounds)
-            answered = self._asking.ask(meter, ask, wanted, submit, remember)
+            answered = self._asking.ask(meter, ask, wanted, submit, remember, Shadowed(submit, _same))
             usage = usage_of(answered.result)
             metrics.INFERENCE_TOKENS.labels(ask.model.name, "prompt").inc(usage.prompt_tokens)
             metrics.INFERENCE_TOKENS.labels(ask.model.name, "completion").inc(usage.completion_tokens)
             return answered
+
+
+def _same(real: list[Rewritten], shadow: list[Rewritten]) -> bool:
+    """Whether two versions write the same texts."""
+    return [one.text for one in real] == [one.text for one in shadow]
 
 
 def usage_of(texts: Sequence[Rewritten]) -> Usage:

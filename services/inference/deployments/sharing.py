@@ -1,6 +1,9 @@
 """The table `traffic`. Every inference server follows it; whichever is asked to writes it."""
 
+from collections.abc import Callable
 from dataclasses import replace
+
+from sqlalchemy.orm import Session
 
 from services.inference.models.traffic import Share, Traffic
 from shared.storage import tables
@@ -11,8 +14,8 @@ class TrafficTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def write(self, traffic: Traffic) -> Traffic:
-        """Replaces what is said of the model; returns it with its time."""
+    def write(self, traffic: Traffic, beside: Callable[[Session], None] = lambda session: None) -> Traffic:
+        """Replaces what is said of the model, and does what `beside` writes; returns the traffic with its time."""
         with self._database.write() as session:
             now = clock(session)
             session.merge(
@@ -23,6 +26,7 @@ class TrafficTable:
                     set_at=now,
                 )
             )
+            beside(session)
         return replace(traffic, set_at=now)
 
     def promoted(self, model: str, version: int) -> None:

@@ -1,7 +1,12 @@
 """Answers are found at once and survive a database that is away."""
 
 import time
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -10,11 +15,14 @@ from services.inference.answering import answers
 from services.inference.answering.answers import AnswerLog, Times
 from services.inference.models.lineage import Lineage
 from shared.errors import NotFound
+from shared.rpc import callers
+from shared.rpc.callers import Caller, Role
 from shared.storage.database import Database
 from shared.storage.tables import Answer
 from tests.support.wait import eventually
 
 LINEAGE = Lineage("mood", 3, weights_digest="a" * 64, run="run-1", dataset_version=2, engine="torch")
+CALL = frozenset({Role.CALL})
 TIMES = Times(queue=0.001, compute=0.01, total=0.011)
 
 
@@ -121,3 +129,35 @@ def test_answers_older_than_a_day_are_forgotten(database: Database) -> None:
 def _row(database: Database, request_id: str) -> Answer | None:
     with database.read() as session:
         return session.get(Answer, (request_id, ""))
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_an_answer_is_its_tenants_and_operators_see_all(any_database: Database, written: bool) -> None:
+    log = AnswerLog(any_database)
+    acme, rival, boss = Caller("acme", CALL), Caller("rival", CALL), Caller("boss", frozenset(Role))
+    called_by(acme, partial(add, log, "r1", "good"))
+    called_by(rival, partial(add, log, "r1", "bad"))
+    called_by(acme, partial(add, log, "r2", "good"))
+    if written:
+        log.start()
+        log.stop()
+
+    def label(caller: Caller, request_id: str) -> str:
+        return str(called_by(caller, partial(log.find, request_id)).output["labels"][0])
+
+    assert [label(acme, "r1"), label(rival, "r1")] == ["good", "bad"]
+    assert label(boss, "r1") == "bad"
+    assert label(boss, "r2") == "good"
+    for caller in (rival, replace(acme, models=frozenset({"another"}))):
+        with pytest.raises(NotFound, match="no answer to request 'r2'; answers are kept for a day"):
+            label(caller, "r2")
+
+
+def called_by(caller: Caller, act: Callable[[], Any]) -> Any:
+    """What `act` returns in the context of the caller's call."""
+
+    def call() -> Any:
+        callers.current.set(caller)
+        return act()
+
+    return copy_context().run(call)
