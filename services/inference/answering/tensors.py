@@ -114,7 +114,11 @@ class Tensors:
             Tensor("score", FP32, (len(rows),), [labels[0][1] for labels in found.results]),
             Tensor("probabilities", FP32, (len(rows), len(names)), [row[name] for row in rows for name in names]),
         ]
-        facts: dict[str, Value] = {"labels": json.dumps(names, ensure_ascii=False), **_times(found.times)}
+        facts: dict[str, Value] = {
+            "labels": json.dumps(names, ensure_ascii=False),
+            "given": json.dumps(found.given, ensure_ascii=False),
+            **_times(found.times),
+        }
         return TensorAnswer(found.lineage, outputs, {"request_id": found.request_id, **facts})
 
     def _embed(self, request: TensorRequest, ask: Ask) -> TensorAnswer:

@@ -71,6 +71,7 @@ def test_texts_are_classified_as_through_our_own_door(served: Platform, asker: A
     assert (answer.model_name, answer.model_version) == ("classification", "1")
     assert found["label"] == [one.labels[0].label for one in ours.results]
     assert found["score"] == pytest.approx([one.labels[0].score for one in ours.results], abs=1e-5)
+    assert json.loads(said["given"]) == [[label] for label in found["label"]]
     names = json.loads(said["labels"])
     assert sorted(names) == ["bad", "good", "neutral"]
     for row, result in enumerate(ours.results):
