@@ -61,10 +61,10 @@ class Plan:
 QUICK = Plan(quick=True, seeds=(0,))
 FULL = Plan(quick=False, seeds=(0, 1, 2))
 
-SHORT = Sizes(400, 200, 24)
-LONG = Sizes(64, 48, 8)
+SHORT = Sizes(240, 120, 16)
+LONG = Sizes(32, 32, 6)
 """Quick sizes of kinds with long texts or many texts a row."""
-WRITTEN = Sizes(48, 16, 6)
+WRITTEN = Sizes(32, 16, 6)
 """Quick sizes of kinds that write: a token costs as much as a row of the others."""
 ADAPTED: Methods = {"lora": {}, "full": {}}
 """For kinds without a head of their own."""
@@ -77,6 +77,12 @@ INTENTS: Methods = {
     }.items()
 }
 """Many classes want more passes than a pipeline of three."""
+FEW_ROWS: Methods = {
+    "head": {"batch_size": 16, "epochs": 12},
+    "lora": {"batch_size": 16, "epochs": 10},
+    "full": {"batch_size": 16, "epochs": 8},
+}
+"""A thousand rows make few steps."""
 
 CLASSIFICATION = (
     Study(
@@ -85,7 +91,7 @@ CLASSIFICATION = (
         "intent-clinc150",
         "accuracy",
         Sizes(20_000, 3_000, 200),
-        Sizes(1_500, 300, 20),
+        Sizes(600, 300, 16),
         methods=INTENTS,
         shape=shapes.in_scope_judges,
         note="CLINC150; out-of-scope rows are learnt and do not judge",
@@ -98,7 +104,9 @@ CLASSIFICATION = (
         Sizes(4_000, 485, 485),
         SHORT,
     ),
-    Study("poem-sentiment", "classification", "sentiment-poem", "accuracy", Sizes(900, 105, 105), SHORT),
+    Study(
+        "poem-sentiment", "classification", "sentiment-poem", "accuracy", Sizes(900, 105, 105), SHORT, methods=FEW_ROWS
+    ),
     Study("tweets", "classification", "package:tweets", "accuracy", Sizes(6_000, 1_000, 300), SHORT),
     Study(
         "question-pairs",
@@ -127,7 +135,7 @@ SPANS = (
         "relation_extraction",
         "relation-semeval2010-task8",
         "macro_f1",
-        Sizes(7_200, 797, 200),
+        Sizes(4_000, 797, 200),
         SHORT,
     ),
     Study("xquad-en", "question_answering", "qa-xquad-en", "f1", Sizes(920, 111, 111), LONG),
@@ -145,7 +153,7 @@ SPANS = (
         "question_answering",
         "qa-cmrc2018",
         "f1",
-        Sizes(1_000, 200, 60),
+        Sizes(500, 200, 60),
         LONG,
         note="Chinese; the base model was pretrained on English",
     ),
@@ -156,7 +164,7 @@ SETS = (
         "answer_selection",
         "retrieval-medquad",
         "accuracy",
-        Sizes(500, 250, 60),
+        Sizes(300, 250, 60),
         LONG,
         shape=shapes.answers_to_choose,
     ),
@@ -165,7 +173,7 @@ SETS = (
         "ranking",
         "retrieval-medquad",
         "mrr",
-        Sizes(800, 250, 0),
+        Sizes(400, 250, 0),
         LONG,
     ),
     Study(
@@ -173,7 +181,7 @@ SETS = (
         "ranking",
         "recommendation-movielens-small",
         "mrr",
-        Sizes(1_500, 300, 0),
+        Sizes(800, 200, 0),
         LONG,
         shape=shapes.next_film,
         note="what a person liked, as text, and the film that the person liked next among some never rated",
@@ -194,9 +202,10 @@ WRITING = (
         "translation",
         "translation-multi30k-en-de",
         "chrf",
-        Sizes(1_000, 100, 50),
+        Sizes(600, 100, 50),
         WRITTEN,
         WRITER,
+        options={"prompt": "Translate from English to German:\n{text}"},
         methods=ADAPTED,
     ),
     Study(
@@ -204,9 +213,10 @@ WRITING = (
         "translation",
         "translation-tatoeba-en-zh",
         "chrf",
-        Sizes(1_000, 100, 50),
+        Sizes(600, 100, 50),
         WRITTEN,
         WRITER,
+        options={"prompt": "Translate from English to Chinese:\n{text}"},
         methods=ADAPTED,
         note="the base model was pretrained on English",
     ),
@@ -215,7 +225,7 @@ WRITING = (
         "summarisation",
         "summarisation-dialogsum",
         "rouge_l",
-        Sizes(400, 74, 50),
+        Sizes(200, 74, 50),
         WRITTEN,
         WRITER,
         methods=ADAPTED,
@@ -225,7 +235,7 @@ WRITING = (
         "summarisation",
         "summarisation-scitldr",
         "rouge_l",
-        Sizes(300, 100, 50),
+        Sizes(200, 100, 50),
         WRITTEN,
         WRITER,
         methods=ADAPTED,
@@ -238,7 +248,7 @@ WRITING = (
         "chat",
         "dialogue-kdconv",
         "loss",
-        Sizes(150, 50, 20),
+        Sizes(60, 40, 12),
         WRITTEN,
         WRITER,
         methods=ADAPTED,
@@ -250,7 +260,7 @@ WRITING = (
         "instruction",
         "instruction-dolly",
         "loss",
-        Sizes(600, 150, 60),
+        Sizes(250, 80, 40),
         WRITTEN,
         WRITER,
         methods=ADAPTED,
@@ -260,7 +270,7 @@ WRITING = (
         "generation",
         "summarisation-scitldr",
         "loss",
-        Sizes(300, 80, 30),
+        Sizes(150, 60, 30),
         WRITTEN,
         WRITER,
         methods=ADAPTED,
@@ -270,7 +280,7 @@ WRITING = (
         "medical-text",
         "pretraining",
         "retrieval-medquad",
-        "loss",
+        "bits_per_byte",
         Sizes(600, 100, 0),
         WRITTEN,
         WRITER,

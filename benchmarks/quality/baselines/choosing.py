@@ -22,13 +22,14 @@ from benchmarks.quality.baselines.retrieving import WORD
 from benchmarks.quality.contenders import Answer, Contender, Tools
 from benchmarks.quality.material import Material
 from benchmarks.quality.prompting import Writer, turns
-from services.evaluation.kinds.classification import LEAST_PROBABILITY
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
 Chances = NDArray[np.float64]
 NO_TEXT = "N/A"
 SHOTS = 8
+LEAST_PROBABILITY = 1e-9
+"""Of a label that was given no chance, so that one row can't make the loss infinite; as models are judged."""
 
 
 @dataclass(frozen=True)
