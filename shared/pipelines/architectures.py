@@ -1,14 +1,13 @@
 """What a base model is, from its files alone: family, layers, names of its weights. Torch-free, and reads no weights."""
 
 import json
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from shared.pipelines.bases import BaseFiles, find_base
+from shared.pipelines.bases import BaseFiles, find_base, read_config
 from shared.pipelines.gguf import read_header
 
 ENCODERS = frozenset(
@@ -65,7 +64,6 @@ SECOND_FEED_FORWARD = frozenset({"down_proj", "fc2", "lin2", "wo", "dense_4h_to_
 LLAMA_PRODUCTS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 LLAMA_LINEAR = (*LLAMA_PRODUCTS, "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
 LLAMA_LIKE = ("llama", "qwen2", "qwen3", "mistral")
-LONGEST_HEADER = 64 << 20
 
 
 class Family(StrEnum):
@@ -126,27 +124,17 @@ def is_second_feed_forward(name: str) -> bool:
 
 
 def _of_folder(folder: Path) -> Architecture:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"config.json of {folder.name} can't be read: {error}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"config.json of {folder.name} is no mapping")
-    about = read_architecture(config)
-    linear = sorted({name for path in folder.glob("*.safetensors") for name in _matrices(path)})
-    return Architecture(about.model_type, about.family, about.layers, about.positions, tuple(linear))
+    about = read_architecture(read_config(folder, f"base folder {folder.name}"))
+    return replace(
+        about, linear=tuple(sorted({name for path in folder.glob("*.safetensors") for name in _matrices(path)}))
+    )
 
 
 def _matrices(path: Path) -> list[str]:
-    """Names of the two-dimensional weights in a safetensors file, from its header."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length)) if length <= LONGEST_HEADER else None
-        assert isinstance(header, dict)
-        shapes = {name: about["shape"] for name, about in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, struct.error, AssertionError, KeyError, TypeError) as error:
-        raise ValueError(f"{path.parent.name}/{path.name} is no whole safetensors file: {error!r}") from None
+    """Names of the two-dimensional weights in a safetensors file that `find_base` has looked at, from its header."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    shapes = {name: about["shape"] for name, about in header.items() if name != "__metadata__"}
     weights = [name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2 and ".weight" in name]
     return [name for name in weights if "embed" not in name]
 

@@ -60,4 +60,7 @@ def _string(file: BinaryIO) -> str:
     (length,) = struct.unpack("<Q", file.read(8))
     if length > LONGEST:
         raise ValueError(f"a text of {length} bytes in a GGUF header")
-    return file.read(length).decode()
+    text = file.read(length)
+    if len(text) < length:
+        raise ValueError("a GGUF header ends inside a text")
+    return text.decode()
