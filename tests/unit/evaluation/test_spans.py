@@ -1,5 +1,6 @@
 """Entities, relations and answers: a model's outputs, and figures equal to those of the field's scorers."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import accuracy_score, f1_score, precision_score, recall_score
@@ -23,6 +26,7 @@ from shared.modeling.kinds import find_kind as find_modelled
 from shared.modeling.kinds.markers import directed_macro_f1
 from shared.modeling.loading import LoadedModel, load_tokenizer
 from shared.pipelines.kinds import METRICS
+from shared.report import detail as report
 from shared.rows.tags import to_iob2
 from tests.support.learning import learn_by_heart
 from tests.support.tiny_models import tiny_encoder
@@ -53,6 +57,13 @@ def counted(rows: list[Row], predict: Callable[..., Outputs], loaded: LoadedMode
     outputs = predict(loaded, rows, steps.append)
     assert sum(steps) == len(rows)
     return outputs
+
+
+def as_reported(detail: dict[str, Any]) -> dict[str, Any]:
+    """As a client gets it: numbers are floats, keys are in any order."""
+    carried = Struct()
+    carried.update(json.loads(json.dumps(detail)))
+    return MessageToDict(carried)
 
 
 # Entities
@@ -109,6 +120,11 @@ def test_a_tagger_is_judged_on_every_word_of_every_row(encoder: Path) -> None:
     assert lines["FOX"][4] == 4
     assert detail["samples"][0]["row_id"] == "4", "where the two differ comes first"
     assert detail["samples"][0]["champion"] == "\u00a0 [FOX], fox [DOG]"
+    (shown,) = report.tables(as_reported(detail))
+    assert [name for name, numeric in shown.columns if numeric] == [name for name, _ in shown.columns[1:]]
+    assert list(shown.rows[0]) == ["DOG", "0.0000", "0.0000", "0.0000", "1", "1"]
+    titles = [name for name, _ in report.samples(as_reported(detail))[0].texts]
+    assert titles == ["text", "reference", "before: champion", "this version"]
 
 
 # Relations
