@@ -1,10 +1,11 @@
 """Swaps, rollbacks and cancels under load, on tiny models: nothing failed, nothing mixed, nothing leaked.
 
-    .venv/bin/python -m benchmarks.swaps [--swaps 100] [--rollbacks 20] [--cancels 10000]
+    .venv/bin/python -m benchmarks.swaps [--swaps 100] [--rollbacks 20] [--cancels 10000] [--rounds 10]
 
-The service runs in a process of its own. Streams and Classify calls go on without pause: first for a while without
-swaps, then across all of them; every answer is checked against what the version in its lineage says. Then a storm of
-cancelled streams, and what the server still holds after it. The last line is JSON.
+The service runs in a process of its own. Streams and Classify calls go on without pause; in every round for a while
+without swaps, then across some of them, so that a machine whose mood changes slows both. Every answer is checked
+against what the version in its lineage says. Then a storm of cancelled streams, and what the server still holds after
+it. The last line is JSON.
 """
 
 import argparse
@@ -13,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 
 from benchmarks.machine import describe_machine
 from shared.config import child_environment
@@ -32,6 +33,8 @@ from tests.support.wait import eventually
 VERSIONS = 3
 AIM_RATIO = 1.3
 SETTLE_SECONDS = 2.0
+POLL_SECONDS = 0.05
+Span = tuple[float, float]
 
 
 def main() -> None:
@@ -46,37 +49,63 @@ def main() -> None:
 
 def _swaps(platform: Platform, options: argparse.Namespace) -> dict[str, object]:
     soak = Soak(platform.inference, VERSIONS)
-    rollbacks: list[float] = []
+    moves = _Moves(platform, options)
+    calm, swapping = list[Span](), list[Span]()
+    began = time.monotonic()
     with soak.running(options.streams, options.callers) as seen:
-        time.sleep(SETTLE_SECONDS)
-        began = time.monotonic()
-        time.sleep(options.calm_seconds)
-        calm = time.monotonic()
-        now = 1
-        for number in range(options.swaps):
-            before, now = now, now % VERSIONS + 1
-            _move(platform, now, "promotion")
-            if len(rollbacks) < options.rollbacks * (number + 1) / options.swaps:
-                rollbacks.append(_move(platform, before, "rollback"))
-                now = before
-            time.sleep(options.pause_seconds)
-        end = time.monotonic()
+        for number in range(1, options.rounds + 1):
+            time.sleep(SETTLE_SECONDS)
+            calm.append(_span(lambda: time.sleep(options.calm_seconds / options.rounds)))
+            swapping.append(_span(partial(moves.until, round(options.swaps * number / options.rounds))))
     found: dict[str, object] = {
-        "swaps": options.swaps,
-        "rollbacks": len(rollbacks),
+        "swaps": moves.swaps,
+        "rollbacks": len(moves.rollbacks),
         "answers": seen.answers,
         "failed": len(seen.failed),
         "mixed": len(seen.mixed),
-        "rollback_seconds_max": round(max(rollbacks, default=0.0), 3),
-        "seconds": round(end - calm, 1),
+        "rollback_seconds_max": round(max(moves.rollbacks, default=0.0), 3),
+        "swap_seconds_median": round(median(moves.promotions), 3),
+        "seconds": round(time.monotonic() - began, 1),
         "aim_p99_ratio": AIM_RATIO,
     }
     for model, name in ((CHAT, "generate"), (CLASSIFIER, "classify")):
-        without, during = (_p99(seen.between(model, *span)) for span in ((began, calm), (calm, end)))
+        without, during = (
+            _p99([one for span in spans for one in seen.between(model, *span)]) for spans in (calm, swapping)
+        )
         found[f"{name}_p99_ms_without"] = round(without * 1e3, 1)
         found[f"{name}_p99_ms_during"] = round(during * 1e3, 1)
         found[f"{name}_p99_ratio"] = round(during / without, 2)
     return found
+
+
+class _Moves:
+    """Promotes one version after another; some are rolled back at once. Seconds of each."""
+
+    def __init__(self, platform: Platform, options: argparse.Namespace) -> None:
+        self.swaps = 0
+        self.promotions: list[float] = []
+        self.rollbacks: list[float] = []
+        self._platform = platform
+        self._options = options
+        self._now = 1
+
+    def until(self, swaps: int) -> None:
+        """Goes on until there were so many promotions."""
+        while self.swaps < swaps:
+            self.swaps += 1
+            before, self._now = self._now, self._now % VERSIONS + 1
+            self.promotions.append(_move(self._platform, self._now, "promotion"))
+            if len(self.rollbacks) < self._options.rollbacks * self.swaps / self._options.swaps:
+                self.rollbacks.append(_move(self._platform, before, "rollback"))
+                self._now = before
+            time.sleep(self._options.pause_seconds)
+
+
+def _span(act: Callable[[], None]) -> Span:
+    """From when to when it ran."""
+    began = time.monotonic()
+    act()
+    return began, time.monotonic()
 
 
 def _storm(platform: Platform, pid: int, cancels: int) -> dict[str, object]:
@@ -105,7 +134,7 @@ def _move(platform: Platform, version: int, kind: str) -> float:
     for model in (CHAT, CLASSIFIER):
         platform.point(model, version, kind=kind)
     for model in (CHAT, CLASSIFIER):
-        eventually(partial(platform.holds, model, version))
+        eventually(partial(platform.holds, model, version), interval=POLL_SECONDS)
     return time.monotonic() - began
 
 
@@ -162,7 +191,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--swaps", type=int, default=100)
     parser.add_argument("--rollbacks", type=int, default=20)
     parser.add_argument("--cancels", type=int, default=10_000)
-    parser.add_argument("--calm-seconds", type=float, default=20.0)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--calm-seconds", type=float, default=50.0, help="without swaps, in all rounds together")
     parser.add_argument("--pause-seconds", type=float, default=1.0, help="between two swaps")
     parser.add_argument("--streams", type=int, default=4)
     parser.add_argument("--callers", type=int, default=4)
