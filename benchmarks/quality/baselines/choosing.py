@@ -4,7 +4,6 @@ The prompted model's likelihoods are set against those that it gives without any
 better than others from the start (Zhao et al. 2021, Calibrate Before Use, https://arxiv.org/abs/2102.09690).
 """
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +21,13 @@ from benchmarks.quality.baselines.retrieving import WORD
 from benchmarks.quality.contenders import Answer, Contender, Tools
 from benchmarks.quality.material import Material
 from benchmarks.quality.prompting import Writer, turns
+from services.evaluation.statistics import surprise
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
 Chances = NDArray[np.float64]
 NO_TEXT = "N/A"
 SHOTS = 8
-LEAST_PROBABILITY = 1e-9
-"""Of a label that was given no chance, so that one row can't make the loss infinite; as models are judged."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Chosen:
             float(chances[place[label]]) if label in place else 0.0
             for label, chances in zip(truth, self.chances, strict=True)
         ]
-        return [-math.log(max(LEAST_PROBABILITY, chance)) for chance in given]
+        return list(map(surprise, given))
 
 
 def by_majority(choice: Choice, train: Sequence[Row], rows: Sequence[Row]) -> Chosen:
