@@ -29,4 +29,5 @@ class Reading:
 def _give_way() -> None:
     torch.set_num_threads(1)  # a base that is converted here is no reason for another team of threads
     if sys.platform == "linux":  # elsewhere niceness is of the whole process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))

@@ -6,9 +6,9 @@ function sees every call in the thread, often enough to end a stretch after half
 """
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter, sleep, thread_time
 from types import FrameType
 from typing import Any
 
@@ -34,14 +34,14 @@ def resting(busy: Callable[[], bool]) -> Iterator[None]:
 
 
 def _pauses(busy: Callable[[], bool]) -> Callable[[FrameType, str, Any], None]:
-    until, used = time.perf_counter() + WORK_SECONDS, time.thread_time()
+    until, used = perf_counter() + WORK_SECONDS, thread_time()
 
     def look(frame: FrameType, event: str, argument: Any) -> None:
         nonlocal until, used
-        if time.perf_counter() < until:
+        if perf_counter() < until:
             return
         if busy():
-            time.sleep(min(REST * (time.thread_time() - used), LONGEST_REST_SECONDS))
-        until, used = time.perf_counter() + WORK_SECONDS, time.thread_time()
+            sleep(min(REST * (thread_time() - used), LONGEST_REST_SECONDS))
+        until, used = perf_counter() + WORK_SECONDS, thread_time()
 
     return look
