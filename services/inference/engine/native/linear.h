@@ -45,17 +45,17 @@ inline const char* first_panel(const Linear& linear, bool bytes, const Team& tea
 void compute_tile(const Linear& linear, bool bytes, const Packed& packed, int panel, int first, int height,
                   float* tile, Ahead ahead);
 
-// Calls done(panel, first row, height, tile (height, 32)) for every block of the team member's panels. `next` is
-// what this thread reads after its last panel.
+// Calls done(panel, first row, height, tile (height, 32)) for every block of the panels that this team member takes.
+// `next` is what it reads after its last panel. With more than one block a panel takes so long that members help out.
 template <class Done>
-void product(const Team& team, const Linear& linear, bool bytes, const Packed& packed, const Rows& rows,
+void product(Team& team, const Linear& linear, bool bytes, const Packed& packed, const Rows& rows,
              const char* next, Done&& done) {
     alignas(64) float tile[kRows * kPanel];
     const std::size_t size = panel_bytes(linear, bytes);
-    const Range mine = team.share(linear.panels);
-    for (int panel = mine.begin; panel < mine.end; ++panel) {
+    const int last = team.share(linear.panels).end - 1;
+    team.share_out(linear.panels, rows.blocks > 1, [&](int panel) {
         const char* following =
-            panel + 1 < mine.end ? static_cast<const char*>(linear.weight) + size * (panel + 1) : next;
+            panel != last ? static_cast<const char*>(linear.weight) + size * (panel + 1) : next;
         for (int block = 0; block < rows.blocks; ++block) {
             Ahead ahead{following, 0};  // the next panel is read ahead in one pass, or half in each of two
             if (rows.blocks == 1) ahead.lines = 2;
@@ -64,7 +64,7 @@ void product(const Team& team, const Linear& linear, bool bytes, const Packed& p
             compute_tile(linear, bytes, packed, panel, first, height, tile, ahead);
             done(panel, first, height, tile);
         }
-    }
+    });
 }
 
 }  // namespace flywheel

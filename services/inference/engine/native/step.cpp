@@ -13,7 +13,7 @@
 namespace flywheel {
 namespace {
 
-constexpr int kPrivate = 4;  // up to so many rows every thread packs all of them itself: cheaper than a barrier
+constexpr int kPrivate = 5;  // up to so many rows every thread packs all of them itself: cheaper than a barrier
 
 // What a step works on; kept from step to step.
 struct Scratch {
@@ -216,7 +216,7 @@ private:
     const Model& model_;
     const Batch& batch_;
     const Plan& plan_;
-    const Team& team_;
+    Team team_;
     Scratch& scratch_;
     Adapted& adapted_;
     Rows rows_;
@@ -285,9 +285,10 @@ int flywheel_step(void* opened, const flywheel::Batch* batch) {
         context.adapted.count = batch->adapter_count;
         reserve(context.model, *batch, plan, context.adapted, context.scratch);
         Barrier barrier;
+        const auto claims = std::make_unique<Claims[]>(2 * batch->threads);
 #pragma omp parallel num_threads(batch->threads)
         {
-            const Team team{omp_get_thread_num(), omp_get_num_threads(), &barrier};
+            const Team team{omp_get_thread_num(), omp_get_num_threads(), &barrier, claims.get()};
             Pass(context.model, *batch, plan, team, context.scratch, context.adapted).run();
         }
     } catch (const std::bad_alloc&) {
