@@ -22,6 +22,7 @@ FIELDS = {
     "Summarize": "texts",
 }
 """Where the answers of a method stand in what is remembered of them."""
+LANGUAGES = ("source_language", "target_language")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def _one_input(answer: Answer, index: int) -> tuple[Mapping[str, Any], str]:
     if not 0 <= index < len(asked):
         raise InvalidArgument(f"index is {index}; the request had {len(asked)} texts, from 0", field="index")
     output = answered[index] if isinstance(answered[index], str) else json.dumps(answered[index])
-    return _as_row(asked[index]), output
+    languages = {name: answer.input[name] for name in LANGUAGES if answer.input.get(name)}
+    return {**_as_row(asked[index]), **languages}, output
 
 
 def _as_row(asked: Any) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ def test_each_input_of_an_answer_becomes_a_row() -> None:
     pairs = answer("Classify", {"pairs": [["a", "b"], ["c", "d"]]}, {"labels": ["yes", "no"]})
     assert _one_input(pairs, 1) == ({"text": "c", "text_pair": "d"}, "no")
     texts = answer("Translate", {"texts": ["a"], "source_language": "en"}, {"texts": ["b"]})
-    assert _one_input(texts, 0) == ({"text": "a"}, "b")
+    assert _one_input(texts, 0) == ({"text": "a", "source_language": "en"}, "b")
     tags = answer("TagTokens", {"texts": ["a"]}, {"entities": [[{"label": "X"}]]})
     assert _one_input(tags, 0) == ({"text": "a"}, '[{"label": "X"}]')
     asked = answer("AnswerQuestion", {"questions": [{"question": "q", "context": "c"}]}, {"answers": [{"text": "t"}]})
