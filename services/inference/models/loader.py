@@ -31,6 +31,7 @@ from services.inference.models.memory import memory_limit
 from services.inference.models.reading import Reading
 from services.inference.models.resting import resting
 from services.inference.models.sharing import Place, check_base, join, place_of
+from services.inference.models.tokenizers import Tokenizers
 from shared.config import Settings
 from shared.errors import DataCorrupted, FailedPrecondition, ResourceExhausted
 from shared.modeling.bases import BaseModel, open_base
@@ -80,6 +81,7 @@ class TorchLoader:
         self._engines = EngineChoice(settings.engines)
         self._hosts = Hosts()
         self._reading = Reading()
+        self._tokenizers = Tokenizers()
 
     @each_file_once()
     def memory_needed(self, record: VersionRecord) -> int:
@@ -117,7 +119,13 @@ class TorchLoader:
         if place is not None:
             key = self._host_key(place)
             generator = join(
-                self._hosts, key, place, lambda: self._open_base(record, place, resources), resources, self._resting
+                self._hosts,
+                key,
+                place,
+                lambda: self._open_base(record, place, resources),
+                resources,
+                self._resting,
+                self._tokenizers,
             )
             return generator, generator.weights_digest
         loaded = self._load_base(record) if record.key.version == BASE_VERSION else self._load_version(record)

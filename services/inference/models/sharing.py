@@ -11,11 +11,12 @@ from services.inference.kinds.base import Resources
 from services.inference.kinds.generation import HOSTED, Generator, generator_of, prompt_of
 from services.inference.kinds.hosting import Host, Hosts, Lease, preset_of
 from services.inference.models.lineage import BASE_VERSION, VersionRecord
+from services.inference.models.tokenizers import Tokenizers
 from shared.errors import DataCorrupted
 from shared.modeling.bases import BaseModel
 from shared.modeling.card import ModelCard
 from shared.modeling.digests import adapter_digest
-from shared.modeling.loading import load_model, load_tokenizer
+from shared.modeling.loading import load_model
 from shared.modeling.methods import find_method
 from shared.modeling.methods.prompts import PromptMethod
 from shared.modeling.methods.virtual import VirtualTokens
@@ -75,24 +76,29 @@ def join(
     open_base: Callable[[], Host],
     resources: Resources,
     resting: Callable[[], AbstractContextManager[None]],
+    tokenizers: Tokenizers,
 ) -> Generator:
     """The version on the engine of its base, which is opened if need be. Files become objects while `resting`."""
     lease = hosts.take(key, open_base)
     try:
-        return _generator(lease, place, resources, resting)
+        return _generator(lease, place, resources, resting, tokenizers)
     except BaseException:
         lease.close(resources.version, 0.0)
         raise
 
 
 def _generator(
-    lease: Lease, place: Place, resources: Resources, resting: Callable[[], AbstractContextManager[None]]
+    lease: Lease,
+    place: Place,
+    resources: Resources,
+    resting: Callable[[], AbstractContextManager[None]],
+    tokenizers: Tokenizers,
 ) -> Generator:
     host = lease.host
     if place.folder is None or place.card is None:
         return generator_of(place.kind, lease, host.tokenizer, resources)
     with resting():
-        tokenizer = load_tokenizer(place.folder)
+        tokenizer = tokenizers.read(place.folder)
     if tokenizer.eos_token_id not in host.ends or len(tokenizer) != len(host.tokenizer):
         raise DataCorrupted(f"the tokenizer of adapter {place.folder.name} is not that of its base")
     if place.card.weights_digest != host.weights_digest:

@@ -51,6 +51,7 @@ def test_it_ends_with_the_block_even_when_that_fails(rests: list[float]) -> None
     with pytest.raises(ValueError, match="broken"), resting(lambda: True):
         raise ValueError("broken")
     assert sys.getprofile() is before
+    rests.clear()
     work()
     assert rests == []
 
