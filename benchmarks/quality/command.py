@@ -12,6 +12,7 @@ from benchmarks.quality.cells import Cells
 from benchmarks.quality.contenders import Tools
 from benchmarks.quality.prompting import Writer, load_writer
 from benchmarks.quality.running import run_all, tell
+from benchmarks.quality.sources import is_here
 from benchmarks.quality.studies import FULL, QUICK, WRITER, Plan, choose
 from benchmarks.quality.table import AIMS, summarise, to_markdown
 from shared.config import load_settings
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     bases = load_settings().cache_folder / "bases"
     with tempfile.TemporaryDirectory() as work:
         tools = Tools(bases, Path(work), options.threads, _writer(bases))
-        studies = choose(set(options.kinds), set(options.studies), plan.quick)
+        studies = choose(set(options.kinds), set(options.studies), plan.quick, partial(is_here, folder=options.data))
         results, left_out = run_all(studies, plan, options.data, tools, Cells(options.cells))
     tell(left_out)
     found = [summarise(result) for result in results]

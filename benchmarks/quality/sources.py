@@ -9,6 +9,7 @@ from typing import Any
 from shared.cli.demo.material import load_questions, load_tweets
 
 Raw = dict[str, Any]
+PACKAGE = "package:"
 PACKAGED_TEST_ROWS = 1000
 
 
@@ -31,13 +32,18 @@ def read_source(name: str, folder: Path) -> RawRows:
 
     Raises DataMissing when it is not here.
     """
-    if name.startswith("package:"):
-        return PACKAGED[name.removeprefix("package:")]()
-    if not (folder / name / "train.jsonl").is_file():
+    if name.startswith(PACKAGE):
+        return PACKAGED[name.removeprefix(PACKAGE)]()
+    if not is_here(name, folder):
         raise DataMissing(f"{name} is not under {folder}")
     train, test = (read_lines(folder / name / f"{side}.jsonl") for side in ("train", "validation"))
     items = folder / name / "items.jsonl"
     return RawRows(train, test, read_lines(items) if items.is_file() else [])
+
+
+def is_here(name: str, folder: Path) -> bool:
+    """Whether a data set comes with a package or is under `folder`."""
+    return name.startswith(PACKAGE) or (folder / name / "train.jsonl").is_file()
 
 
 def read_lines(path: Path) -> list[Raw]:

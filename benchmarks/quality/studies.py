@@ -73,7 +73,7 @@ INTENTS: Methods = {
     for name, keys in {
         "head": {"learning_rate": 1e-2, "epochs": 8},
         "lora": {"learning_rate": 3e-3, "epochs": 6},
-        "full": {"learning_rate": 4e-4, "epochs": 5},
+        "full": {"learning_rate": 4e-4, "epochs": 6},
     }.items()
 }
 """Many classes want more passes than a pipeline of three."""
@@ -292,8 +292,9 @@ WRITING = (
 STUDIES: tuple[Study, ...] = (*CLASSIFICATION, *SPANS, *SETS, *WRITING)
 
 
-def choose(kinds: set[str], names: set[str], quick: bool) -> list[Study]:
-    """The studies of some kinds or names; all of them when neither is named, with `quick` the first of each kind.
+def choose(kinds: set[str], names: set[str], quick: bool, is_here: Callable[[str], bool]) -> list[Study]:
+    """The studies of some kinds or names; all of them when neither is named, with `quick` the first of each kind whose
+    source `is_here`.
 
     Raises ValueError for an unknown one.
     """
@@ -303,7 +304,8 @@ def choose(kinds: set[str], names: set[str], quick: bool) -> list[Study]:
     ):
         if strange := sorted(wanted - known):
             raise ValueError(f"{what} {strange[0]!r} has no study; known: {', '.join(sorted(known))}")
-    firsts = {study.kind: study.name for study in reversed(STUDIES)}
     of_kinds = [study for study in STUDIES if study.kind in kinds or not (kinds or names)]
-    chosen = {study.name for study in of_kinds if not quick or study.name == firsts[study.kind]} | names
-    return [study for study in STUDIES if study.name in chosen]
+    if quick:
+        firsts = {study.kind: study for study in reversed(of_kinds) if is_here(study.source)}
+        of_kinds = [study for study in of_kinds if firsts.get(study.kind, study) is study]
+    return [study for study in STUDIES if study in of_kinds or study.name in names]

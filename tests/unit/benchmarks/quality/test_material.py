@@ -71,20 +71,31 @@ def test_every_study_has_a_name_of_its_own_and_sizes_that_fit():
         assert study.quick.prompted <= study.quick.test
 
 
+def chosen(*names, kinds=(), quick=False, is_here=lambda source: True):
+    return [study.name for study in choose(set(kinds), set(names), quick, is_here)]
+
+
 def test_studies_are_chosen_by_kind_or_name():
-    assert choose(set(), set(), quick=False) == list(STUDIES)
-    assert [study.name for study in choose(set(), {"intents"}, quick=False)] == ["intents"]
-    assert {"tweets", "intents"} <= {study.name for study in choose({"classification"}, set(), quick=False)}
+    assert chosen() == [study.name for study in STUDIES]
+    assert chosen("intents") == ["intents"]
+    assert {"tweets", "intents"} <= set(chosen(kinds=["classification"]))
     with pytest.raises(ValueError, match=r"known: .*classification"):
-        choose({"clasification"}, set(), quick=False)
+        chosen(kinds=["clasification"])
     with pytest.raises(ValueError, match=r"known: .*intents"):
-        choose(set(), {"intent"}, quick=True)
+        chosen("intent", quick=True)
 
 
 def test_a_quick_table_has_one_study_a_kind_and_those_asked_for():
-    quick = choose(set(), set(), quick=True)
-    assert sorted(study.kind for study in quick) == sorted({study.kind for study in STUDIES})
-    assert [study.name for study in choose({"chat"}, {"tweets"}, quick=True)] == ["tweets", "coffee-orders"]
+    kinds = {study.name: study.kind for study in STUDIES}
+    assert sorted(kinds[name] for name in chosen(quick=True)) == sorted(set(kinds.values()))
+    assert chosen("tweets", kinds=["chat"], quick=True) == ["tweets", "coffee-orders"]
+
+
+def test_a_quick_table_takes_the_first_study_whose_data_is_here():
+    quick = chosen(
+        kinds=["classification", "chat", "ranking"], quick=True, is_here=lambda name: name.startswith("package:")
+    )
+    assert [name for name in quick if name not in ("medical-ranking", "films")] == ["tweets", "support"]
 
 
 def test_every_kind_has_a_study():
