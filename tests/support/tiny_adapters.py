@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import set_seed
+from transformers import BertModel, set_seed
 
 from shared.modeling.card import ModelCard
 from shared.modeling.digests import adapter_digest, base_digest, weights_digest
@@ -12,6 +12,7 @@ from shared.modeling.kinds import find_kind
 from shared.modeling.loading import load_tokenizer
 from shared.modeling.methods import find_method
 from shared.pipelines.methods import MethodConfig
+from tests.support.tiny_models import tiny_encoder
 
 SMALL = {"lora_rank": 3, "initial_rank": 5, "virtual_tokens": 5, "layers": 1}
 
@@ -51,4 +52,15 @@ def tuned_folder(
         precision="float32",
     )
     card.write(folder)
+    return folder
+
+
+def lively_encoder(folder: Path) -> Path:
+    """A tiny encoder whose frozen layers tell texts apart, as a fresh one's hardly do. Returns `folder`."""
+    model: Any = BertModel.from_pretrained(tiny_encoder(folder), hidden_dropout_prob=0, attention_probs_dropout_prob=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(10)
+    model.save_pretrained(folder)
     return folder

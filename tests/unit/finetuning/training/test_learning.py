@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification
 from services.finetuning.spec import TrainingSpec
 from shared.modeling.loading import load_model
 from shared.modeling.predict import classify
+from tests.support.tiny_adapters import lively_encoder
 from tests.support.training_runs import make_spec, named, run, some_rows, weights_of
 
 LEARNS = [
@@ -19,6 +20,21 @@ LEARNS = [
     ("classification", {"name": "lora", "learning_rate": 5e-3, "epochs": 40}),
     ("chat", {"name": "full", "learning_rate": 1e-2, "epochs": 60}),
     ("chat", {"name": "lora", "learning_rate": 2e-2, "epochs": 40}),
+    ("classification", {"name": "last_layers", "layers": 1, "learning_rate": 1e-2, "epochs": 30}),
+    ("chat", {"name": "rslora", "learning_rate": 1e-2, "epochs": 40}),
+    ("chat", {"name": "dora", "learning_rate": 2e-2, "epochs": 40, "base_precision": "int4"}),
+    ("chat", {"name": "adalora", "learning_rate": 5e-2, "epochs": 60, "precision": "bfloat16"}),
+]
+LEARNS_LESS = [
+    ("classification", {"name": "head", "learning_rate": 1e-2, "epochs": 40}),
+    ("classification", {"name": "ia3", "learning_rate": 3e-2, "epochs": 40}),
+    ("classification", {"name": "prefix_tuning", "learning_rate": 3e-2, "epochs": 40}),
+    ("classification", {"name": "prompt_tuning", "learning_rate": 3e-2, "epochs": 40}),
+    ("classification", {"name": "p_tuning", "learning_rate": 1e-2, "epochs": 40}),
+    ("chat", {"name": "last_layers", "layers": 1, "learning_rate": 1e-2, "epochs": 40}),
+    ("chat", {"name": "ia3", "learning_rate": 1e-1, "epochs": 60}),
+    ("chat", {"name": "prefix_tuning", "learning_rate": 1e-1, "epochs": 60}),
+    ("chat", {"name": "prompt_tuning", "learning_rate": 1e-1, "epochs": 60}),
 ]
 
 
@@ -34,6 +50,16 @@ def test_one_batch_can_be_learnt_by_heart(tmp_path: Path, kind: str, method: dic
     spec = make_spec(tmp_path, kind, rows, {"batch_size": 8, **method})
     progress = named(_finished(spec), "progress")
     assert progress[-1]["loss"] < 0.25 * progress[0]["loss"]
+
+
+@pytest.mark.parametrize(("kind", "method"), LEARNS_LESS)
+def test_methods_that_train_little_lower_the_loss(tmp_path: Path, kind: str, method: dict[str, Any]) -> None:
+    if kind == "classification":
+        lively_encoder(tmp_path / "base")
+    own = {"virtual_tokens": 8} if method["name"].endswith("_tuning") else {}
+    spec = make_spec(tmp_path, kind, some_rows(kind, 8), {"batch_size": 8, **own, **method})
+    progress = named(_finished(spec), "progress")
+    assert progress[-1]["loss"] < 0.7 * progress[0]["loss"]
 
 
 def test_learnt_labels_are_predicted(tmp_path: Path) -> None:
