@@ -65,7 +65,7 @@ def test_what_is_stored_is_read_back_the_same() -> None:
         ("30s", "soon", "line 9: trigger.cooldown: 'soon'"),
         ("name: sentiment", "name: Sentiment!", "line 1: name: 'Sentiment!': must start with a letter"),
         ("[negative, neutral, positive]", "[one]", "line 3: labels: ['one']: needs at least two labels"),
-        ("kind: classification\n", "kind: chat\n", "line 3: labels: only a classification has labels"),
+        ("kind: classification\n", "kind: chat\n", "line 3: labels: kind chat has no labels"),
         ("kind: classification\n", "", "line 1: kind: Field required"),
         ("rollout: {automatic: true}", "rollout: {automatic: true", "no valid YAML"),
         ("rollout: {automatic: true}", "name: again", "line 13: name is given twice"),
