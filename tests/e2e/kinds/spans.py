@@ -17,6 +17,11 @@ data: {splits: {validation: 0.05, test: 0.2}}
 METHOD = "method: {name: full, learning_rate: 4e-3, epochs: 4, batch_size: 8, max_length: 32}\n"
 FILLER = ("the", "film", "over", "door", "key", "price", "coins")
 ANIMALS = ("fox", "dog")
+BETWEEN = (
+    (("key", "door"), "push turn open push", "Opens(e1,e2)"),
+    (("film", "service"), "ten coins ten coins", "Opens(e2,e1)"),
+    (("fox", "dog"), "and over and over", "Other"),
+)
 SIZES = ("quick", "lazy", "brown")
 
 
@@ -37,15 +42,14 @@ def animals(count: int) -> list[dict[str, Any]]:
 
 
 def openings(count: int) -> list[dict[str, Any]]:
-    """What opens what: the word between says it."""
+    """What opens what: the two and the words between say it."""
     chance = random.Random(0)
-    things = ("key", "door", "fox", "dog", "film")
     rows = []
     for number in range(count):
-        first, second = chance.sample(things, 2)
         before, after = (("e1", "e2"), ("e2", "e1"))[number % 2]
-        verb, label = (("open", "Opens(e1,e2)"), ("turn", "Opens(e2,e1)"), ("and", "Other"))[number % 3]
-        text = f"<{before}>{first}</{before}> {verb} {verb} <{after}>{second}</{after}> {number}"
+        things, between, label = BETWEEN[number % 3]
+        first, second = chance.sample(things, 2)
+        text = f"<{before}>{first}</{before}> {between} <{after}>{second}</{after}> {number}"
         rows.append({"text": text, "label": label})
     return rows
 
@@ -67,7 +71,7 @@ def prices(count: int) -> list[dict[str, Any]]:
 
 
 def ask_for_entities(client: FlywheelClient, model: str) -> Lineage:
-    text = "the door, the fox lazy over the film 7"
+    text = "the door fox lazy over the film 7"
     answer = client.tag(model, [text, "the film over the door"])
     assert [(one.label, one.text) for one in answer.results[0].entities] == [("ANIMAL", "fox lazy")]
     assert answer.results[1].entities == ()
@@ -84,11 +88,10 @@ def ask_for_entities(client: FlywheelClient, model: str) -> Lineage:
 
 
 def ask_for_relations(client: FlywheelClient, model: str) -> Lineage:
-    asked = [
-        ("key open door 3", (0, 3), (9, 13)),
-        ("dog turn film 3", (9, 13), (0, 3)),
-        ("fox and key 3", (0, 3), (8, 11)),
-    ]
+    asked = []
+    for (head, tail), words, _ in BETWEEN:
+        start = len(head) + len(words) + 2
+        asked.append((f"{head} {words} {tail} 3", (0, len(head)), (start, start + len(tail))))
     answer = client.relations(model, asked)
     found = [(one.label, one.direction) for one in answer.results]
     assert found == [("Opens", "head_to_tail"), ("Opens", "tail_to_head"), ("Other", "")]
