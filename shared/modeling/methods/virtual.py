@@ -29,13 +29,13 @@ class VirtualTokens(PeftModel):
         self.length: int = cast(Any, config).num_virtual_tokens
         self.has_preset = family_of(model.config.to_dict()) is Family.DECODER or config.peft_type == "PREFIX_TUNING"
 
-    def forward(self, *, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any) -> Any:
-        """The base's outputs for texts (rows x positions), padded on the right."""
-        return self._run(self._base, input_ids, attention_mask, others)
+    def forward(self, **inputs: Any) -> Any:
+        """The base's outputs for texts: `input_ids` (rows x positions) padded on the right, or `inputs_embeds`."""
+        return self._run(self._base, **inputs)
 
-    def body(self, *, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any) -> Any:
+    def body(self, **inputs: Any) -> Any:
         """The outputs of the base without its head."""
-        return self._run(self._base.base_model, input_ids, attention_mask, others)
+        return self._run(self._base.base_model, **inputs)
 
     @torch.no_grad()
     def generate(self, *, input_ids: Tensor, attention_mask: Tensor, **settings: Any) -> Tensor:
@@ -75,18 +75,33 @@ class VirtualTokens(PeftModel):
     def _base(self) -> Any:
         return self.get_base_model()
 
-    def _run(self, module: Any, ids: Tensor, mask: Tensor | None, others: dict[str, Any]) -> Any:
+    def _run(
+        self,
+        module: Any,
+        input_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **others: Any,
+    ) -> Any:
+        text = input_ids if inputs_embeds is None else inputs_embeds
+        assert text is not None
+        rows = len(text)
         if self.has_preset:
-            seen = None if mask is None else self._seen(mask)
-            return module(input_ids=ids, attention_mask=seen, past_key_values=self._cache(len(ids)), **others)
+            named = {"input_ids" if inputs_embeds is None else "inputs_embeds": text}
+            seen = None if attention_mask is None else self._seen(attention_mask)
+            return module(**named, attention_mask=seen, past_key_values=self._cache(rows), **others)
         if others.get("token_type_ids") is not None:
             types = others["token_type_ids"]
-            others["token_type_ids"] = torch.cat((types.new_zeros(len(ids), self.length), types), dim=1)
+            others["token_type_ids"] = torch.cat((types.new_zeros(rows, self.length), types), dim=1)
         words: Any = self.word_embeddings
-        embedded = words(ids)
-        embedded = torch.cat((self._embeddings(len(ids)).to(embedded.dtype), embedded), dim=1)
-        seen = self._seen(torch.ones_like(ids) if mask is None else mask)
-        return self._without_virtual(module(inputs_embeds=embedded, attention_mask=seen, **others))
+        embedded = words(input_ids) if inputs_embeds is None else inputs_embeds
+        mask = (
+            torch.ones(text.shape[:2], dtype=torch.long, device=text.device)
+            if attention_mask is None
+            else attention_mask
+        )
+        embedded = torch.cat((self._embeddings(rows).to(embedded.dtype), embedded), dim=1)
+        return self._without_virtual(module(inputs_embeds=embedded, attention_mask=self._seen(mask), **others))
 
     def _embeddings(self, rows: int) -> Tensor:
         made: Tensor = self.get_prompt(rows)
