@@ -118,7 +118,7 @@ def version_message(entry: VersionEntry) -> pb.DatasetVersion:
 
 def row_message(row: dict[str, Any]) -> pb.Row:
     message = pb.Row(id=row.pop("row_id"), split=row.pop("split"), batch=row.pop("batch"))
-    message.fields.update(row)
+    message.fields.update({name: value for name, value in row.items() if value is not None})
     return message
 
 
