@@ -15,7 +15,7 @@ from shared.modeling.kinds import find_kind
 from shared.modeling.loading import load_model
 from shared.modeling.methods import METHODS, find_method
 from shared.modeling.methods.adapters import AdapterMethod
-from shared.pipelines.methods import ADAPTERS, MethodConfig
+from shared.pipelines.methods import ADAPTERS, VIRTUAL, MethodConfig
 from tests.support.tiny_adapters import SMALL, tuned, tuned_folder
 from tests.support.tiny_encoders import tiny_classifier, tiny_seq2seq
 from tests.support.tiny_models import tiny_base
@@ -35,6 +35,7 @@ TRAINED: dict[str, Callable[[str], bool]] = {
     "adalora": lambda name: any(part in name for part in ("lora_A", "lora_B", "lora_E")),
     "dora": lambda name: "lora_" in name,
 } | {name: lambda name: "lora_A" in name or "lora_B" in name for name in ("lora", "rslora")}
+TRAINED |= {name: lambda name: name.startswith("prompt_encoder.") for name in VIRTUAL}
 HEADS = ("classifier", "pooler", "qa_outputs")
 
 
@@ -58,10 +59,11 @@ def outputs(model: Any) -> torch.Tensor:
 def test_only_what_the_method_is_about_changes(bases: dict[str, Path], kind: str, method: str) -> None:
     torch.manual_seed(0)
     config = MethodConfig(name=method, **SMALL)
-    model: Any = find_method(method).prepare(find_kind(kind).load(bases[kind], LABELS.get(kind, ())), kind, config)
+    fresh = find_kind(kind).load(bases[kind], LABELS.get(kind, ()))
+    model: Any = find_method(method).prepare(fresh, kind, config)
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
     head = {name for name in trained if any(part in name for part in HEADS)}
-    allowed = TRAINED.get(method, lambda name: name.startswith("prompt_encoder."))
+    allowed = TRAINED[method]
     assert trained
     assert all(allowed(name) for name in trained - head)
     assert bool(head) == (kind not in ("embedding", "chat")) or method == "full"
