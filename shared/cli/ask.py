@@ -52,7 +52,11 @@ def classify(
     from rich.markup import escape
 
     rows = [
-        (escape(text), ", ".join(result.given) or "(none)", " ".join(f"{label.label} {label.score:.3f}" for label in result.labels))
+        (
+            escape(text),
+            ", ".join(result.given) or "(none)",
+            " ".join(f"{label.label} {label.score:.3f}" for label in result.labels),
+        )
         for text, result in zip(wanted, answer.results, strict=True)
     ]
     console().print(table(("text", "label", "scores"), rows))

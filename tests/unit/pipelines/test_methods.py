@@ -27,7 +27,13 @@ def test_a_method_that_a_kind_can_not_take_is_refused_with_the_reason_and_the_ot
 
 @pytest.mark.parametrize("kind", ["classification", "chat"])
 def test_a_key_without_effect_is_refused_unless_it_says_what_holds_anyway(kind: str) -> None:
-    odd: dict[str, Any] = {"lora_rank": 3, "lora_alpha": 3.0, "lora_dropout": 0.3, "initial_rank": 99, "targets": ["query"]}
+    odd: dict[str, Any] = {
+        "lora_rank": 3,
+        "lora_alpha": 3.0,
+        "lora_dropout": 0.3,
+        "initial_rank": 99,
+        "targets": ["query"],
+    }
     odd |= {"layers": 7, "virtual_tokens": 7, "base_precision": "int8"}
     assert set(odd) == set(EFFECTIVE_WITH)
     for (_, method), config in METHODS.items():

@@ -60,7 +60,11 @@ def test_what_is_stored_is_read_back_the_same() -> None:
         ),
         ("name: full", "name: lola", "line 5: method.name: 'lola' is no method for kind 'classification'; known: full"),
         ("epochs: 2", "lora_rank: 8", "line 5: method.lora_rank: has an effect only with method lora"),
-        ("kind: classification", "kind: poetry", "line 2: kind: 'poetry': Input should be 'classification', 'token_classification'"),
+        (
+            "kind: classification",
+            "kind: poetry",
+            "line 2: kind: 'poetry': Input should be 'classification', 'token_classification'",
+        ),
         ("floors:", "base: {metric: accuracy}\n  floors:", "line 11: gate.base: the untouched base model has no head"),
         ("30s", "soon", "line 9: trigger.cooldown: 'soon'"),
         ("name: sentiment", "name: Sentiment!", "line 1: name: 'Sentiment!': must start with a letter"),
