@@ -119,7 +119,8 @@ def test_a_job_outlives_a_worker_frozen_past_its_lease_and_another_one_killed(wo
         method = {"name": "full", "batch_size": 4, "precision": "float32", "epochs": 150}
         job = world.job(base=str(base), method=method, max_attempts=5)
         first = run_with_checkpoint(world, job, 1)
-        os.kill(holder_pid(first), signal.SIGSTOP)
+        with world.database.write():  # frozen inside a transaction it would keep SQLite's lock, and nobody could go on
+            os.kill(holder_pid(first), signal.SIGSTOP)
         second = run_with_checkpoint(world, job, 2)
         assert holder_pid(second) != holder_pid(first)
         orphan = training_pid(world, job)
