@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few rows and one seed: minutes instead of hours")
     parser.add_argument("--kinds", nargs="*", default=[], help="only studies of these task kinds")
     parser.add_argument("--studies", nargs="*", default=[], help="only these studies")
+    parser.add_argument("--contenders", nargs="*", default=[], help="only these columns, such as full or majority")
     parser.add_argument("--seeds", type=int, help="how many seeds (3, with --quick 1)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of data sets")
     parser.add_argument("--cells", type=Path, default=Path(".cache/quality"), help="folder of finished cells")

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as work:
         tools = Tools(bases, Path(work), options.threads, _writer(bases))
         studies = choose(set(options.kinds), set(options.studies), plan.quick, partial(is_here, folder=options.data))
-        results, left_out = run_all(studies, plan, options.data, tools, Cells(options.cells))
+        results, left_out = run_all(studies, plan, options.data, tools, Cells(options.cells), options.contenders)
     tell(left_out)
     found = [summarise(result) for result in results]
     options.out.mkdir(parents=True, exist_ok=True)

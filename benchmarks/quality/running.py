@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -31,23 +31,24 @@ class Entered:
     absent: Sequence[str]
 
 
-def enter(study: Study, plan: Plan, data: Path) -> Entered:
-    """Raises DataMissing, or ValueError or FlywheelError when the platform can't train or judge the kind."""
+def enter(study: Study, plan: Plan, data: Path, only: Collection[str] = ()) -> Entered:
+    """With the contenders that are named in `only`, or all of them. Raises DataMissing, or ValueError or FlywheelError when the platform can't train or judge the kind."""
     material = prepare(study, read_source(study.source, data), plan.sizes(study))
     find_kind(study.kind, material.spec.options)
     trained = list(ours(study, plan.methods(study)))
     contenders = [*BASELINES.get(study.kind, ()), *(one for one in trained if isinstance(one, Contender))]
+    contenders = [one for one in contenders if not only or one.name in only]
     return Entered(material, contenders, [str(one) for one in trained if isinstance(one, ValueError)])
 
 
 def run_all(
-    studies: Sequence[Study], plan: Plan, data: Path, tools: Tools, cells: Cells
+    studies: Sequence[Study], plan: Plan, data: Path, tools: Tools, cells: Cells, only: Collection[str] = ()
 ) -> tuple[list[Result], dict[str, str]]:
     """Results of the studies, and why others have none."""
     entered, left_out = [], {}
     for study in studies:
         try:
-            entered.append(enter(study, plan, data))
+            entered.append(enter(study, plan, data, only))
         except (DataMissing, ValueError, KeyError, FlywheelError) as error:
             left_out[study.name] = f"{study.kind}: {error}"
     seeds = {id(one): plan.seeds if one.seeded else plan.seeds[:1] for each in entered for one in each.contenders}
