@@ -1,8 +1,9 @@
 """`flywheel classify`, `chat`, `feedback`: talking to models."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,25 +45,20 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Label texts."""
-    wanted = [line.rstrip("\n") for line in sys.stdin if line.strip()] if texts == ["-"] else texts
+    wanted = lines_of(texts)
     with connect(home) as client:
         answer = client.classify(model, wanted, alias=alias, version=version, top_k=top_k)
     if as_json:
         return print_json(answer)
-    from rich.markup import escape
-
     rows = [
         (
-            escape(text),
+            text,
             ", ".join(result.given) or "(none)",
             " ".join(f"{label.label} {label.score:.3f}" for label in result.labels),
         )
         for text, result in zip(wanted, answer.results, strict=True)
     ]
-    console().print(table(("text", "label", "scores"), rows))
-    return console().print(
-        f"[dim]{name_of(answer.lineage)} · {answer.timings.total * 1000:.0f} ms · request {answer.request_id}[/]"
-    )
+    return show_answer(("text", "label", "scores"), rows, answer)
 
 
 def chat(
@@ -146,6 +142,21 @@ def stream(generation: "Generation") -> str:
             f"{generation.finished.reason} · request {generation.accepted.request_id}[/]"
         )
     return generation.text
+
+
+def lines_of(texts: list[str]) -> list[str]:
+    """The texts, or the lines of standard input for `-`."""
+    return [line.rstrip("\n") for line in sys.stdin if line.strip()] if texts == ["-"] else texts
+
+
+def show_answer(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], answer: Any) -> None:
+    """A table of plain texts, and which version answered."""
+    from rich.markup import escape
+
+    console().print(table(columns, [tuple(map(escape, row)) for row in rows]))
+    console().print(
+        f"[dim]{name_of(answer.lineage)} · {answer.timings.total * 1000:.0f} ms · request {answer.request_id}[/]"
+    )
 
 
 def name_of(lineage: "Lineage") -> str:

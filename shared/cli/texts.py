@@ -1,14 +1,12 @@
 """`flywheel tag`, `relate`, `answer`, `embed`, `score`, `translate`, `summarize`: asking the other kinds of models."""
 
-import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.cli.ask import Alias, ModelArgument, Texts, Version, name_of
+from shared.cli.ask import Alias, ModelArgument, Texts, Version, lines_of, show_answer
 from shared.cli.options import AsJson, Home, connect
-from shared.cli.output import console, print_json, table
+from shared.cli.output import print_json
 
 if TYPE_CHECKING:
     from shared.client.asking import Bounds, Who
@@ -36,7 +34,7 @@ def tag(
     as_json: AsJson = False,
 ) -> None:
     """Find the entities of texts."""
-    wanted = _lines(texts)
+    wanted = lines_of(texts)
     with connect(home) as client:
         answer = client.tag(model, wanted, **_who(alias, version))
     if as_json:
@@ -46,7 +44,7 @@ def tag(
         for text, result in zip(wanted, answer.results, strict=True)
         for entity in result.entities
     ]
-    return _show(("text", "entity", "label", "score"), rows, answer)
+    return show_answer(("text", "entity", "label", "score"), rows, answer)
 
 
 def relate(
@@ -60,7 +58,7 @@ def relate(
     """Name the relation between two marked spans."""
     from shared.rows.relation_extraction import read_marks
 
-    marked = [read_marks(text) for text in _lines(texts)]
+    marked = [read_marks(text) for text in lines_of(texts)]
     with connect(home) as client:
         answer = client.relations(model, marked, **_who(alias, version))
     if as_json:
@@ -69,7 +67,7 @@ def relate(
         (text[slice(*head)], text[slice(*tail)], relation.label, relation.direction, f"{relation.score:.3f}")
         for (text, head, tail), relation in zip(marked, answer.results, strict=True)
     ]
-    return _show(("head", "tail", "relation", "direction", "score"), rows, answer)
+    return show_answer(("head", "tail", "relation", "direction", "score"), rows, answer)
 
 
 def answer(
@@ -90,7 +88,7 @@ def answer(
     if as_json:
         return print_json(found)
     first = found.answers[0]
-    return _show(("answer", "score"), [(first.text or "(no answer)", f"{first.score:.3f}")], found)
+    return show_answer(("answer", "score"), [(first.text or "(no answer)", f"{first.score:.3f}")], found)
 
 
 def embed(
@@ -102,7 +100,7 @@ def embed(
     as_json: AsJson = False,
 ) -> None:
     """Turn texts into vectors; --json gives them whole."""
-    wanted = _lines(texts)
+    wanted = lines_of(texts)
     with connect(home) as client:
         answer = client.embed(model, wanted, **_who(alias, version))
     if as_json:
@@ -111,7 +109,7 @@ def embed(
         (text, str(len(vector.values)), " ".join(f"{value:.3f}" for value in vector.values[:4]) + " …")
         for text, vector in zip(wanted, answer.vectors, strict=True)
     ]
-    return _show(("text", "numbers", "beginning with"), rows, answer)
+    return show_answer(("text", "numbers", "beginning with"), rows, answer)
 
 
 def score(
@@ -129,7 +127,7 @@ def score(
     if as_json:
         return print_json(answer)
     ranked = sorted(zip(candidates, answer.scores, strict=True), key=lambda pair: -pair[1])
-    return _show(("candidate", "score"), [(text, f"{fits:.3f}") for text, fits in ranked], answer)
+    return show_answer(("candidate", "score"), [(text, f"{fits:.3f}") for text, fits in ranked], answer)
 
 
 def translate(
@@ -145,13 +143,13 @@ def translate(
     as_json: AsJson = False,
 ) -> None:
     """Translate texts."""
-    wanted = _lines(texts)
+    wanted = lines_of(texts)
     bounds: Bounds = {"max_tokens": max_tokens, "num_beams": num_beams}
     with connect(home) as client:
         answer = client.translate(model, wanted, source=source, target=target, bounds=bounds, **_who(alias, version))
     if as_json:
         return print_json(answer)
-    return _show(("text", "translation"), _written(wanted, answer), answer)
+    return show_answer(("text", "translation"), _written(wanted, answer), answer)
 
 
 def summarize(
@@ -165,18 +163,13 @@ def summarize(
     as_json: AsJson = False,
 ) -> None:
     """Summarise texts."""
-    wanted = _lines(texts)
+    wanted = lines_of(texts)
     bounds: Bounds = {"max_tokens": max_tokens, "num_beams": num_beams}
     with connect(home) as client:
         answer = client.summarize(model, wanted, bounds=bounds, **_who(alias, version))
     if as_json:
         return print_json(answer)
-    return _show(("text", "summary"), _written(wanted, answer), answer)
-
-
-def _lines(texts: list[str]) -> list[str]:
-    """The texts, or the lines of standard input for `-`."""
-    return [line.rstrip("\n") for line in sys.stdin if line.strip()] if texts == ["-"] else texts
+    return show_answer(("text", "summary"), _written(wanted, answer), answer)
 
 
 def _who(alias: str, version: int) -> "Who":
@@ -185,12 +178,3 @@ def _who(alias: str, version: int) -> "Who":
 
 def _written(texts: list[str], answer: Any) -> list[tuple[str, str]]:
     return [(text, result.text) for text, result in zip(texts, answer.results, strict=True)]
-
-
-def _show(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], answer: Any) -> None:
-    from rich.markup import escape
-
-    console().print(table(columns, [tuple(map(escape, row)) for row in rows]))
-    console().print(
-        f"[dim]{name_of(answer.lineage)} · {answer.timings.total * 1000:.0f} ms · request {answer.request_id}[/]"
-    )

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import GenerationConfig
 
+from shared.modeling.greedy import Question, answer_greedily
 from shared.modeling.kinds.base import Example, Row, by_length, length_limit, mask_of, pad
 from shared.modeling.kinds.base import inputs as collate_inputs
 from shared.modeling.kinds.chat import Chat
@@ -81,7 +80,6 @@ def score_chat(loaded: LoadedModel, rows: Sequence[Row], batch_size: int = 8) ->
     return ChatScore(metrics["loss"], sum(example.weight for example in examples))
 
 
-@torch.inference_mode()
 def generate(
     loaded: LoadedModel,
     prompts: Sequence[str | Sequence[Message]],
@@ -90,39 +88,9 @@ def generate(
 ) -> list[str]:
     """Greedy answers in the order of the prompts. A prompt is a user's text or a list of messages."""
     limit = length_limit(loaded.model, loaded.tokenizer, loaded.card.max_length)
-    ids = [encode_prompt(loaded.tokenizer, _messages(prompt), limit) for prompt in prompts]
-    answers = [""] * len(prompts)
-    for indices in by_length([len(tokens) for tokens in ids], batch_size):
-        replies = _continue(loaded, [ids[index] for index in indices], max_new_tokens)
-        for index, reply in zip(indices, replies, strict=True):
-            answers[index] = reply
-    return answers
+    asked = [Question(encode_prompt(loaded.tokenizer, _messages(prompt), limit)) for prompt in prompts]
+    return answer_greedily(loaded, asked, max_new_tokens, batch_size)
 
 
 def _messages(prompt: str | Sequence[Message]) -> Sequence[Message]:
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-
-
-def _continue(loaded: LoadedModel, prompts: list[list[int]], max_new_tokens: int) -> list[str]:
-    pad_id = int(loaded.tokenizer.pad_token_id)
-    settings = {
-        "do_sample": False,
-        "max_new_tokens": max_new_tokens,
-        "pad_token_id": pad_id,
-        "eos_token_id": _ends(loaded),
-    }
-    inputs = pad(prompts, pad_id, left=True).to(loaded.model.device)
-    mask = mask_of(prompts, left=True).to(loaded.model.device)
-    model: Any = loaded.model
-    output = model.generate(
-        input_ids=inputs, attention_mask=mask, generation_config=GenerationConfig.from_dict(settings)
-    )
-    replies: list[str] = loaded.tokenizer.batch_decode(output[:, inputs.shape[1] :], skip_special_tokens=True)
-    return [reply.strip() for reply in replies]
-
-
-def _ends(loaded: LoadedModel) -> list[int]:
-    configured = getattr(loaded.model, "generation_config", None)
-    ends = getattr(configured, "eos_token_id", None)
-    known = ends if isinstance(ends, list) else [ends]
-    return sorted({int(end) for end in [*known, loaded.tokenizer.eos_token_id] if end is not None})
