@@ -28,6 +28,18 @@ class Job(Leased, Base):
     reason: Mapped[str] = mapped_column(default="")
     max_attempts: Mapped[int]
     trigger: Mapped[str]
+    sort: Mapped[str] = mapped_column(default="train")
+    """`train` makes a model version; `verify` repeats one; `trial` is one try of a search."""
+    clone_of: Mapped[str | None]
+    """The job that it was made after."""
+    verifies: Mapped[int | None]
+    """The version that a `verify` job repeats."""
+    search: Mapped[str | None] = mapped_column(index=True)
+    """The search that a `trial` belongs to, or whose best trial a `train` job takes over."""
+    trial: Mapped[int | None]
+    """Number of the trial in its search, from 0."""
+    outcome: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    """What a job of another sort than `train` ended with."""
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
     wanted: Mapped[str] = mapped_column(default="run")
     """What its owner wants: `run`, `pause` or `cancel`. The supervisor watches it."""
@@ -76,6 +88,33 @@ class Checkpoint(Base):
     uri: Mapped[str]
     digest: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Search(Base):
+    """A hyper-parameter search: its trials are jobs of sort `trial`."""
+
+    __tablename__ = "searches"
+    __table_args__ = (Index(None, "state"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    pipeline: Mapped[str]
+    dataset_version: Mapped[int]
+    spec: Mapped[dict[str, Any]] = mapped_column(Json)
+    """The pipeline's spec that trials change."""
+    plan: Mapped[dict[str, Any]] = mapped_column(Json)
+    """shared.pipelines.searching.SearchPlan: the space, how many trials, what is compared."""
+    device: Mapped[str]
+    max_attempts: Mapped[int]
+    state: Mapped[str]
+    """SEARCH_STATES."""
+    reason: Mapped[str] = mapped_column(default="")
+    best: Mapped[str | None]
+    """Job of the best trial so far."""
+    job: Mapped[str | None]
+    """The job that makes the best trial a model version."""
+    idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class JobEvent(Base):

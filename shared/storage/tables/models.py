@@ -34,6 +34,10 @@ class ModelVersion(Base):
     dataset_version: Mapped[int]
     metrics: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     """What training measured on the validation split."""
+    conditions: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    """What else decided the bytes: threads, precision, libraries, code, processor; empty for old versions."""
+    started_from: Mapped[int | None]
+    """The version whose weights training began with; null: the base model."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
