@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.pipelines.kinds import KINDS
-from shared.pipelines.method_defaults import refusal, tested_defaults
+from shared.pipelines.method_defaults import WITHOUT_HEAD, refusal, tested_defaults
 
 MethodName = Literal[
     "full",
@@ -30,6 +30,7 @@ LOW_RANK = ("lora", "rslora", "dora", "adalora")
 VIRTUAL = ("prefix_tuning", "prompt_tuning", "p_tuning")
 ADAPTERS = (*LOW_RANK, "ia3", *VIRTUAL)
 EFFECTIVE_WITH: dict[str, tuple[str, ...]] = {
+    "head_learning_rate": ("full", "last_layers", *LOW_RANK, "ia3", *VIRTUAL),
     "lora_rank": LOW_RANK,
     "lora_alpha": LOW_RANK,
     "lora_dropout": LOW_RANK,
@@ -55,6 +56,9 @@ class MethodConfig(BaseModel):
         "prompt_tuning, p_tuning.",
     )
     learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak learning rate of AdamW.")
+    head_learning_rate: float | None = Field(
+        None, gt=0, le=1, description="Peak learning rate of the new head; none: that of the rest (kinds with a head)."
+    )
     epochs: int = Field(2, ge=1, le=1000, description="Passes over the train split.")
     batch_size: int = Field(32, ge=1, le=4096, description="Rows in one forward pass.")
     gradient_accumulation: int = Field(1, ge=1, le=4096, description="Batches added up into one step.")
@@ -123,6 +127,8 @@ def complete_method(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for key, methods in EFFECTIVE_WITH.items():
         if name not in methods and given.get(key) not in (None, MethodConfig.model_fields[key].default):
             raise ValueError(f"method.{key}: has an effect only with method {_listed(methods)}, not {name}")
+    if kind in WITHOUT_HEAD and given.get("head_learning_rate") is not None:
+        raise ValueError(f"method.head_learning_rate: has no effect with kind {kind}, which has no head of its own")
     complete = {**defaults.model_dump(), **given}
     _check_ranks(name, complete)
     return complete

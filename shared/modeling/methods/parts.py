@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 from shared.modeling.kinds.heads import HEAD_PARTS
 
 WITH_HEAD = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+HEADS = frozenset(HEAD_PARTS)
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "layer_norm")
 
 
@@ -27,6 +28,12 @@ def head_names(model: PreTrainedModel) -> list[str]:
     return found
 
 
+def in_head(model: nn.Module, parameter: str) -> bool:
+    """Whether a parameter belongs to a new head, an adapter around the model or not."""
+    inner = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
+    return type(inner).__name__.endswith(WITH_HEAD) and not HEADS.isdisjoint(parameter.split("."))
+
+
 def linear_names(model: PreTrainedModel) -> list[str]:
     """Names of the body's linear layers: without the head, a pooler that no head uses, and the output layer."""
     output = cast(Any, model).get_output_embeddings()
@@ -35,7 +42,7 @@ def linear_names(model: PreTrainedModel) -> list[str]:
         for name, module in model.named_modules()
         if isinstance(module, (nn.Linear, Conv1D))
         and module is not output
-        and not set(name.split(".")) & set(HEAD_PARTS)
+        and HEADS.isdisjoint(name.split("."))
     ]
 
 
