@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
 from services.control import promotion
 from services.control.catalogue import ModelView, VersionView
 from services.control.operations import FleetStatus
-from services.control.training import JobView
+from services.control.training import JobView, Order
 from shared.contracts.generated.flywheel.control.v1 import control_pb2 as pb
 from shared.storage import tables
 from shared.storage.repositories.lineage import Lineage
@@ -23,6 +24,16 @@ def pipeline(row: tables.Pipeline, *, unchanged: bool = False) -> pb.Pipeline:
         created_at=row.created_at,
         updated_at=row.updated_at,
         unchanged=unchanged,
+    )
+
+
+def order(request: pb.CreateJobRequest) -> Order:
+    return Order(
+        request.pipeline,
+        request.dataset_version,
+        request.idempotency_key,
+        request.clone_of,
+        plain(request.changes),
     )
 
 
@@ -46,6 +57,12 @@ def job(view: JobView) -> pb.Job:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        sort=row.sort,
+        clone_of=row.clone_of or "",
+        verifies=row.verifies or 0,
+        search=row.search or "",
+        trial=row.trial,
+        outcome=struct(row.outcome),
     )
 
 
@@ -102,6 +119,8 @@ def model_version(view: VersionView) -> pb.ModelVersion:
         metrics=judged.metrics if judged else None,
         reasons=promotion.failed_rules(judged) if judged else None,
         created_at=row.created_at,
+        conditions=struct(row.conditions),
+        started_from=row.started_from or 0,
     )
 
 
@@ -190,6 +209,14 @@ def status(fleet: FleetStatus) -> pb.Status:
         broker_ready=fleet.broker_ready,
         leader=fleet.leader,
     )
+
+
+def plain(given: Struct) -> dict[str, Any]:
+    """A Struct's values, with whole numbers as such: it knows only doubles."""
+    found = MessageToDict(given)
+    return {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in found.items()
+    }
 
 
 def struct(fields: Mapping[str, Any]) -> Struct:

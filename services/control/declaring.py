@@ -24,7 +24,7 @@ def apply(session: Session, wanted: PipelineSpec, *, dry_run: bool = False) -> t
     found = pipelines.lock(session, wanted.name)
     if found is not None and _has_data(session, wanted.name):
         _check_change(session, PipelineSpec.model_validate(found.spec), wanted)
-    _check_base(session, wanted)
+    check_base(session, wanted)
     if dry_run:
         return _preview(session, found, wanted)
     row, changed = pipelines.save(session, wanted)
@@ -52,7 +52,8 @@ def cancel_jobs(session: Session, name: str) -> None:
         jobs.want(session, id, "cancel")
 
 
-def _check_base(session: Session, wanted: PipelineSpec) -> None:
+def check_base(session: Session, wanted: PipelineSpec) -> None:
+    """Raises InvalidArgument for a base model that is nowhere or is none, or that the method can't train."""
     missing = base_exists(wanted.base)
     if missing is not None:
         raise InvalidArgument(f"base: {missing}", field="base")

@@ -52,10 +52,10 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         return convert.pipeline(row)
 
     def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.Job:
-        wanted = (request.pipeline, request.dataset_version, request.idempotency_key)
+        wanted = convert.order(request)
         device, attempts = device_kind(self._settings), self._settings.max_attempts
         with self._database.write() as session:
-            return convert.job(training.create(session, *wanted, device=device, max_attempts=attempts))
+            return convert.job(training.create(session, wanted, device=device, max_attempts=attempts))
 
     def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.Job:
         with self._database.read() as session:

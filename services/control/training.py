@@ -1,14 +1,16 @@
 """Jobs as operators see them: started by hand, steered, listed with the progress of their newest run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.control import audit, triggers
+from services.control import audit, declaring, triggers
 from services.control.fitness import unfit
-from shared.errors import FailedPrecondition, NotFound
+from shared.errors import FailedPrecondition, InvalidArgument, NotFound
+from shared.pipelines.changing import changed_spec
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.repositories import datasets, jobs, pipelines
 from shared.storage.repositories.jobs import Wanted
@@ -25,39 +27,66 @@ class JobView:
     run: Run | None
 
 
-def create(
-    session: Session, pipeline: str, dataset_version: int, idempotency_key: str, *, device: str, max_attempts: int
-) -> JobView:
-    """Starts training by hand; the same key gives the same job. 0 stands for the newest sealed dataset version.
+@dataclass(frozen=True)
+class Order:
+    """A job that an operator asks for. `dataset_version` 0: the newest sealed one, of a clone that of its model."""
 
-    Raises NotFound, or FailedPrecondition when there is no sealed version, or none that can be trained on.
+    pipeline: str
+    dataset_version: int = 0
+    idempotency_key: str = ""
+    clone_of: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted keys of the pipeline file with other values, for this job alone."""
+
+
+def create(session: Session, order: Order, *, device: str, max_attempts: int) -> JobView:
+    """Starts training by hand; the same key gives the same job.
+
+    Raises NotFound, InvalidArgument for changes that can't be, or FailedPrecondition when there is no sealed
+    version, or none that can be trained on.
     """
+    pipeline = order.pipeline
     pipelines.lock(session, pipeline)
     row = pipelines.get(session, pipeline)
-    key = f"{MANUAL}:{pipeline}:{idempotency_key}" if idempotency_key else None
+    key = f"{MANUAL}:{pipeline}:{order.idempotency_key}" if order.idempotency_key else None
     made = key and session.scalars(select(Job).where(Job.idempotency_key == key)).one_or_none()
     if made:
         return view(session, made)
-    dataset = _dataset(session, pipeline, dataset_version)
-    reason = unfit(dataset, PipelineSpec.model_validate(row.spec))
-    if reason is not None:
-        raise FailedPrecondition(
-            f"dataset version {dataset.version} of {pipeline!r} can't be trained on: {reason}", pipeline=pipeline
-        )
+    model = _model(session, order)
+    spec = model.spec if model else row.spec
+    if order.changes:
+        changed = changed_spec(spec, order.changes)
+        declaring.check_base(session, changed)
+        spec = changed.model_dump(mode="json")
+    dataset = trainable(
+        session, pipeline, order.dataset_version or (model.dataset_version if model else 0), PipelineSpec(**spec)
+    )
     job = jobs.create(
         session,
         pipeline=pipeline,
         dataset_version=dataset.version,
-        spec=row.spec,
+        spec=spec,
         trigger=MANUAL,
         device=device,
         max_attempts=max_attempts,
         idempotency_key=key,
+        clone_of=model.id if model else None,
     )
-    decision = triggers.Decision("start", "an operator asked for it")
+    decision = triggers.Decision("start", f"an operator asked for it{_told(order)}")
     triggers.record(session, pipeline, dataset.version, MANUAL, decision, job)
-    audit.record(session, "create_job", job.id, pipeline=pipeline, dataset_version=dataset.version)
+    audit.record(session, "create_job", job.id, pipeline=pipeline, dataset_version=dataset.version, **_detail(order))
     return JobView(job, None)
+
+
+def trainable(session: Session, pipeline: str, version: int, spec: PipelineSpec) -> DatasetVersion:
+    """A sealed dataset version that can be trained on, the newest one for 0. Raises NotFound or FailedPrecondition."""
+    dataset = _dataset(session, pipeline, version)
+    reason = unfit(dataset, spec)
+    if reason is not None:
+        raise FailedPrecondition(
+            f"dataset version {dataset.version} of {pipeline!r} can't be trained on: {reason}", pipeline=pipeline
+        )
+    return dataset
 
 
 def steer(session: Session, job_id: str, wanted: Wanted) -> JobView:
@@ -104,6 +133,31 @@ def _views(session: Session, found: Sequence[Job]) -> list[JobView]:
     query = select(Run).join(newest, (Run.job == newest.c.job) & (Run.attempt == newest.c.attempt))
     by_job = {run.job: run for run in session.scalars(query)}
     return [JobView(job, by_job.get(job.id)) for job in found]
+
+
+def _model(session: Session, order: Order) -> Job | None:
+    """The job that an order is a clone of."""
+    if not order.clone_of:
+        return None
+    model = jobs.get(session, order.clone_of)
+    if model.pipeline != order.pipeline:
+        raise InvalidArgument(
+            f"clone_of: {model.id} is a job of pipeline {model.pipeline!r}, not of {order.pipeline!r}", field="clone_of"
+        )
+    return model
+
+
+def _told(order: Order) -> str:
+    clone = f", as {order.clone_of}" if order.clone_of else ""
+    changes = ", ".join(f"{key} {value}" for key, value in order.changes.items())
+    return f"{clone}, with {changes}" if changes else clone
+
+
+def _detail(order: Order) -> dict[str, Any]:
+    """What an audit entry says about a job that is not simply its pipeline's."""
+    return ({"clone_of": order.clone_of} if order.clone_of else {}) | (
+        {"changes": dict(order.changes)} if order.changes else {}
+    )
 
 
 def _dataset(session: Session, pipeline: str, version: int) -> DatasetVersion:

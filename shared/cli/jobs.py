@@ -14,19 +14,32 @@ Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the p
 OfPipeline = Annotated[str, typer.Option("--pipeline", "-p", help="Of this pipeline only.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 DatasetVersion = Annotated[int, typer.Option(help="Dataset version; the newest sealed one when absent.")]
+Clone = Annotated[str, typer.Option("--clone", metavar="JOB", help="Take this job's settings and dataset version.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Another value for this job, such as method.learning_rate=1e-4."),
+]
 Key = Annotated[str, typer.Option(help="The same key gives the same job.")]
 
 
 def train(
     pipeline: Pipeline,
     dataset_version: DatasetVersion = 0,
+    clone: Clone = "",
+    changes: Changes = None,
     idempotency_key: Key = "",
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start training by hand."""
+    """Start training by hand, as the pipeline says or as an earlier job did, with other values for some keys."""
     with connect(home) as client:
-        job = client.train(pipeline, dataset_version=dataset_version, idempotency_key=idempotency_key)
+        job = client.train(
+            pipeline,
+            dataset_version=dataset_version,
+            idempotency_key=idempotency_key,
+            clone_of=clone,
+            changes=settings(changes or []),
+        )
     if as_json:
         return print_json(job)
     return console().print(f"job {job.id} is {job.state}; follow it with: flywheel watch {job.id}")
@@ -68,6 +81,21 @@ def resume(job: JobId, home: Home = None) -> None:
     """Queue a paused job again; it goes on at its checkpoint."""
     with connect(home) as client:
         _say(client.resume(job))
+
+
+def settings(pairs: list[str]) -> dict[str, object]:
+    """`key=value` pairs with their values read as YAML, as in a pipeline file."""
+    from shared.pipelines.changing import parse_value
+
+    found: dict[str, object] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise typer.BadParameter(f"{pair!r} should read KEY=VALUE", param_hint="--set")
+        if key in found:
+            raise typer.BadParameter(f"{key} is given twice", param_hint="--set")
+        found[key] = parse_value(value)
+    return found
 
 
 def _say(job: "Job") -> None:

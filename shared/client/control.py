@@ -1,13 +1,13 @@
 """Calls of the control service."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.client import operations as ops
 from shared.client.connection import Connection
 from shared.client.paging import every
-from shared.client.reading import read
+from shared.client.reading import read, struct
 from shared.contracts.generated.flywheel.control.v1 import control_pb2 as pb
 from shared.contracts.generated.flywheel.control.v1.control_pb2_grpc import ControlStub
 from shared.errors import DeadlineExceeded, Unavailable
@@ -36,10 +36,26 @@ class ControlCalls:
         """Stops a pipeline; its versions stay readable."""
         return read(ops.Pipeline, self._ask("DeletePipeline", pb.DeletePipelineRequest(name=name)))
 
-    def train(self, pipeline: str, *, dataset_version: int = 0, idempotency_key: str = "") -> ops.Job:
-        """Starts a job by hand, on the newest dataset version unless one is given."""
+    def train(
+        self,
+        pipeline: str,
+        *,
+        dataset_version: int = 0,
+        idempotency_key: str = "",
+        clone_of: str = "",
+        changes: Mapping[str, Any] | None = None,
+    ) -> ops.Job:
+        """Starts a job by hand, on the newest dataset version unless one is given.
+
+        With `clone_of` it takes that job's spec and dataset version over. `changes` gives keys of the pipeline
+        file, such as `method.learning_rate`, other values for this job alone.
+        """
         request = pb.CreateJobRequest(
-            pipeline=pipeline, dataset_version=dataset_version, idempotency_key=idempotency_key or uuid.uuid4().hex
+            pipeline=pipeline,
+            dataset_version=dataset_version,
+            idempotency_key=idempotency_key or uuid.uuid4().hex,
+            clone_of=clone_of,
+            changes=struct(changes or {}),
         )
         return read(ops.Job, self._ask("CreateJob", request))
 

@@ -17,7 +17,7 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Job:
-    """States: queued, running, pausing, paused, succeeded, failed, cancelled."""
+    """States: queued, running, pausing, paused, succeeded, failed, cancelled. Sorts: train, verify, trial."""
 
     id: str
     pipeline: str
@@ -36,6 +36,12 @@ class Job:
     created_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    sort: str
+    clone_of: str
+    verifies: int
+    search: str
+    trial: int | None
+    outcome: dict[str, Any]
 
     @property
     def is_over(self) -> bool:
@@ -104,6 +110,8 @@ class ModelVersion:
     metrics: dict[str, float]
     reasons: tuple[str, ...]
     created_at: datetime | None
+    conditions: dict[str, Any]
+    started_from: int
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,11 @@ def create(
     device: str = "cpu",
     max_attempts: int,
     idempotency_key: str | None = None,
+    **about: Any,
 ) -> Job:
     """Queues a job and its message. A key seen before gives the job that it made.
+
+    `about` are columns that few jobs have: `sort`, `clone_of`, `verifies`, `search`, `trial`.
 
     Raises InvalidArgument for a device without a queue.
     """
@@ -57,6 +60,7 @@ def create(
         trigger=trigger,
         idempotency_key=idempotency_key,
         created_at=clock(session),
+        **about,
     )
     try:
         with session.begin_nested():

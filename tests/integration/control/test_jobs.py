@@ -52,6 +52,52 @@ def test_a_job_needs_a_pipeline_and_a_sealed_version(control: Any, database: Dat
         control.CreateJob(pb.CreateJobRequest(pipeline="sentiment", dataset_version=4))
 
 
+def test_a_job_is_cloned_with_other_values_and_its_pipeline_stays(control: Any, database: Database) -> None:
+    with database.write() as session:
+        history.declare(session, seed=3)
+        for version in (1, 2):
+            history.add_batch(session, f"b{version}", 10)
+            history.seal(session, version, f"b{version}")
+    first = control.CreateJob(pb.CreateJobRequest(pipeline="sentiment", dataset_version=1))
+    with database.write() as session:
+        history.declare(session, seed=4)
+    request = pb.CreateJobRequest(pipeline="sentiment", clone_of=first.id, idempotency_key="clone")
+    request.changes.update({"method.learning_rate": 1e-5, "method.epochs": 5})
+    clone = control.CreateJob(request)
+    assert (clone.clone_of, clone.dataset_version, clone.sort) == (first.id, 1, "train")
+    assert control.CreateJob(request).id == clone.id
+    plain = pb.CreateJobRequest(pipeline="sentiment")
+    plain.changes.update({"budget.seconds": 60})
+    changed = control.CreateJob(plain)
+    assert (changed.clone_of, changed.dataset_version) == ("", 2)
+    with database.read() as session:
+        specs = [jobs.get(session, id).spec for id in (first.id, clone.id, changed.id)]
+    assert [spec["seed"] for spec in specs] == [3, 3, 4]
+    assert (specs[1]["method"]["learning_rate"], specs[1]["method"]["epochs"]) == (1e-5, 5)
+    assert specs[2]["budget"]["seconds"] == 60
+    assert control.GetPipeline(pb.GetPipelineRequest(name="sentiment")).spec["budget"]["seconds"] == 1800
+    decisions = control.ListTriggerDecisions(pb.ListTriggerDecisionsRequest(pipeline="sentiment")).decisions
+    assert f"as {first.id}, with method.epochs 5, method.learning_rate 1e-05" in decisions[1].reason
+
+
+def test_a_clone_that_can_not_be_is_refused_and_makes_no_job(serve: Any, sealed: Database) -> None:
+    control = serve(sealed)
+    with sealed.write() as session:
+        other = jobs.create(session, pipeline="other", dataset_version=1, spec={}, trigger="x", max_attempts=1).id
+    for clone, changes, words in (
+        ("job-x", {}, ("NOT_FOUND", "job-x")),
+        (other, {}, ("INVALID_ARGUMENT", "a job of pipeline 'other'")),
+        ("", {"method.lerning_rate": 1}, ("INVALID_ARGUMENT", "did you mean 'learning_rate'?")),
+        ("", {"kind": "chat"}, ("INVALID_ARGUMENT", "kind: belongs to the pipeline")),
+        ("", {"base": "/nowhere"}, ("INVALID_ARGUMENT", "base:")),
+    ):
+        request = pb.CreateJobRequest(pipeline="sentiment", clone_of=clone)
+        request.changes.update(changes)
+        with refused(Code[words[0]], words[1]):
+            control.CreateJob(request)
+    assert control.ListJobs(pb.ListJobsRequest(pipeline="sentiment")).jobs == []
+
+
 def test_jobs_are_listed_newest_first_with_the_progress_of_their_newest_run(serve: Any, sealed: Database) -> None:
     control = serve(sealed)
     with sealed.write() as session:

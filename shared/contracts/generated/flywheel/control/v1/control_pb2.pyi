@@ -84,17 +84,31 @@ class Pipeline(_message.Message):
     def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., spec: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unchanged: _Optional[bool] = ...) -> None: ...
 
 class CreateJobRequest(_message.Message):
-    __slots__ = ("pipeline", "dataset_version", "idempotency_key")
+    __slots__ = ("pipeline", "dataset_version", "idempotency_key", "clone_of", "changes")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    CLONE_OF_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     dataset_version: int
     idempotency_key: str
-    def __init__(self, pipeline: _Optional[str] = ..., dataset_version: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    clone_of: str
+    changes: _struct_pb2.Struct
+    def __init__(self, pipeline: _Optional[str] = ..., dataset_version: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., clone_of: _Optional[str] = ..., changes: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class VerifyModelRequest(_message.Message):
+    __slots__ = ("model", "version", "idempotency_key")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: int
+    idempotency_key: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "pipeline", "dataset_version", "state", "reason", "attempt", "max_attempts", "trigger", "step", "total_steps", "loss", "tokens_per_second", "eta", "model_version", "created_at", "started_at", "finished_at")
+    __slots__ = ("id", "pipeline", "dataset_version", "state", "reason", "attempt", "max_attempts", "trigger", "step", "total_steps", "loss", "tokens_per_second", "eta", "model_version", "created_at", "started_at", "finished_at", "sort", "clone_of", "verifies", "search", "trial", "outcome")
     ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +126,12 @@ class Job(_message.Message):
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    SORT_FIELD_NUMBER: _ClassVar[int]
+    CLONE_OF_FIELD_NUMBER: _ClassVar[int]
+    VERIFIES_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
     id: str
     pipeline: str
     dataset_version: int
@@ -129,7 +149,13 @@ class Job(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     started_at: _timestamp_pb2.Timestamp
     finished_at: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., pipeline: _Optional[str] = ..., dataset_version: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., trigger: _Optional[str] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., loss: _Optional[float] = ..., tokens_per_second: _Optional[float] = ..., eta: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., model_version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    sort: str
+    clone_of: str
+    verifies: int
+    search: str
+    trial: int
+    outcome: _struct_pb2.Struct
+    def __init__(self, id: _Optional[str] = ..., pipeline: _Optional[str] = ..., dataset_version: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., trigger: _Optional[str] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., loss: _Optional[float] = ..., tokens_per_second: _Optional[float] = ..., eta: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., model_version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sort: _Optional[str] = ..., clone_of: _Optional[str] = ..., verifies: _Optional[int] = ..., search: _Optional[str] = ..., trial: _Optional[int] = ..., outcome: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("id",)
@@ -317,7 +343,7 @@ class GetModelVersionRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("model", "version", "state", "kind", "method", "base", "base_digest", "weights_uri", "weights_digest", "adapter_digest", "job", "run", "dataset_version", "report", "metrics", "reasons", "created_at")
+    __slots__ = ("model", "version", "state", "kind", "method", "base", "base_digest", "weights_uri", "weights_digest", "adapter_digest", "job", "run", "dataset_version", "report", "metrics", "reasons", "created_at", "conditions", "started_from")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -342,6 +368,8 @@ class ModelVersion(_message.Message):
     METRICS_FIELD_NUMBER: _ClassVar[int]
     REASONS_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FROM_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: int
     state: str
@@ -359,7 +387,9 @@ class ModelVersion(_message.Message):
     metrics: _containers.ScalarMap[str, float]
     reasons: _containers.RepeatedScalarFieldContainer[str]
     created_at: _timestamp_pb2.Timestamp
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[str] = ..., kind: _Optional[str] = ..., method: _Optional[str] = ..., base: _Optional[str] = ..., base_digest: _Optional[str] = ..., weights_uri: _Optional[str] = ..., weights_digest: _Optional[str] = ..., adapter_digest: _Optional[str] = ..., job: _Optional[str] = ..., run: _Optional[str] = ..., dataset_version: _Optional[int] = ..., report: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., reasons: _Optional[_Iterable[str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    conditions: _struct_pb2.Struct
+    started_from: int
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[str] = ..., kind: _Optional[str] = ..., method: _Optional[str] = ..., base: _Optional[str] = ..., base_digest: _Optional[str] = ..., weights_uri: _Optional[str] = ..., weights_digest: _Optional[str] = ..., adapter_digest: _Optional[str] = ..., job: _Optional[str] = ..., run: _Optional[str] = ..., dataset_version: _Optional[int] = ..., report: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., reasons: _Optional[_Iterable[str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., conditions: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., started_from: _Optional[int] = ...) -> None: ...
 
 class GetReportRequest(_message.Message):
     __slots__ = ("id", "model", "version")

@@ -60,6 +60,11 @@ class ControlStub:
                 request_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.CreateJobRequest.SerializeToString,
                 response_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.Job.FromString,
                 _registered_method=True)
+        self.VerifyModel = channel.unary_unary(
+                '/flywheel.control.v1.Control/VerifyModel',
+                request_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.VerifyModelRequest.SerializeToString,
+                response_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.Job.FromString,
+                _registered_method=True)
         self.GetJob = channel.unary_unary(
                 '/flywheel.control.v1.Control/GetJob',
                 request_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.GetJobRequest.SerializeToString,
@@ -196,6 +201,13 @@ class ControlServicer:
 
     def CreateJob(self, request, context):
         """CreateJob starts training by hand.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyModel(self, request, context):
+        """VerifyModel starts a job that trains a version again from its lineage and compares the weights byte by byte.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -367,6 +379,11 @@ def add_ControlServicer_to_server(servicer, server):
             'CreateJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateJob,
                     request_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.CreateJobRequest.FromString,
+                    response_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.Job.SerializeToString,
+            ),
+            'VerifyModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyModel,
+                    request_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.VerifyModelRequest.FromString,
                     response_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.Job.SerializeToString,
             ),
             'GetJob': grpc.unary_unary_rpc_method_handler(
@@ -605,6 +622,33 @@ class Control:
             target,
             '/flywheel.control.v1.Control/CreateJob',
             flywheel_dot_control_dot_v1_dot_control__pb2.CreateJobRequest.SerializeToString,
+            flywheel_dot_control_dot_v1_dot_control__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.control.v1.Control/VerifyModel',
+            flywheel_dot_control_dot_v1_dot_control__pb2.VerifyModelRequest.SerializeToString,
             flywheel_dot_control_dot_v1_dot_control__pb2.Job.FromString,
             options,
             channel_credentials,
