@@ -9,7 +9,7 @@ from shared.storage.tables.data import (
     QuarantinedRow,
     RowDigest,
 )
-from shared.storage.tables.jobs import Checkpoint, Job, JobEvent, Run, Search
+from shared.storage.tables.jobs import Checkpoint, Job, JobEvent, Run, Search, TrainingWorker
 from shared.storage.tables.judgement import Evaluation, Report
 from shared.storage.tables.messaging import DeadLetter, Leader, OutboxMessage
 from shared.storage.tables.models import Alias, AliasMove, ModelVersion
@@ -43,5 +43,6 @@ __all__ = [
     "Run",
     "Search",
     "Traffic",
+    "TrainingWorker",
     "TriggerDecision",
 ]

@@ -26,6 +26,18 @@ class Job(Leased, Base):
     state: Mapped[str]
     """JOB_STATES."""
     reason: Mapped[str] = mapped_column(default="")
+    code: Mapped[str] = mapped_column(default="")
+    """A stable word for why it failed, such as BUDGET or HUNG; empty otherwise."""
+    tenant: Mapped[str] = mapped_column(default="")
+    """Whose share of the workers it counts against; empty where no keys are configured: the pipeline's own."""
+    priority: Mapped[int] = mapped_column(default=0)
+    """Higher goes first, -100 to 100."""
+    budget: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """What it may cost instead of what its spec says: some of seconds, steps and cost."""
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it may be tried again; null when at once."""
+    allow_revision: Mapped[bool] = mapped_column(default=False)
+    """Whether it may go on at a checkpoint that another code revision made."""
     max_attempts: Mapped[int]
     trigger: Mapped[str]
     sort: Mapped[str] = mapped_column(default="train")
@@ -53,7 +65,7 @@ class Run(Base):
     """One attempt at a job."""
 
     __tablename__ = "runs"
-    __table_args__ = (UniqueConstraint("job", "attempt"),)
+    __table_args__ = (UniqueConstraint("job", "attempt"), Index(None, "finished_at"))
 
     id: Mapped[str] = mapped_column(primary_key=True)
     job: Mapped[str]
@@ -68,6 +80,16 @@ class Run(Base):
     loss: Mapped[float | None]
     tokens_per_second: Mapped[float | None]
     eta_seconds: Mapped[float | None]
+    estimated_finish_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """By the rate of its last steps; null while that is unknown, and when it has ended."""
+    seconds: Mapped[float] = mapped_column(default=0.0)
+    """Spent training, over all attempts that left a checkpoint; what the job's budget is compared with."""
+    heard_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When its worker last renewed the lease or wrote something."""
+    revision: Mapped[str] = mapped_column(default="")
+    """Code revision of the worker; empty for runs of old."""
+    resumed_revision: Mapped[str] = mapped_column(default="")
+    """Code revision that made the checkpoint it went on at, where that is another one."""
     error: Mapped[str] = mapped_column(default="")
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     first_step_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -115,6 +137,20 @@ class Search(Base):
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class TrainingWorker(Base):
+    """A process that takes jobs; it says so again and again while it lives."""
+
+    __tablename__ = "training_workers"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    """As in the leases that it holds."""
+    device: Mapped[str]
+    """`cpu` or `gpu`: whose jobs it takes."""
+    revision: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    heard_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class JobEvent(Base):

@@ -17,6 +17,8 @@ class Pipeline(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     revision: Mapped[int]
+    tenant: Mapped[str] = mapped_column(default="")
+    """Who declared it; empty where no keys are configured."""
     spec: Mapped[dict[str, Any]] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
