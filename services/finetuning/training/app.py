@@ -9,15 +9,16 @@ from transformers import set_seed
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FAILED, EXIT_FINISHED, FailureReason, TrainingSpec
 from services.finetuning.training.attention import plain_short_attention
-from services.finetuning.training.checkpoints import Checkpoints, verifies
+from services.finetuning.training.checkpoints import Checkpoints
 from services.finetuning.training.compact import compact
 from services.finetuning.training.data import SplitRows, read_rows
 from services.finetuning.training.dropout import cheapen_dropout
 from services.finetuning.training.events import Events
 from services.finetuning.training.failures import TrainingFailed, explain
+from services.finetuning.training.material import Material
 from services.finetuning.training.output import write_model
 from services.finetuning.training.stopping import StopRequest
-from services.finetuning.training.trainer import Ending, Material, Trainer
+from services.finetuning.training.trainer import Ending, Trainer
 from services.finetuning.training.weights import TrainedWeights
 from shared.modeling.bases import BaseModel, resolve_base
 from shared.modeling.card import ModelCard
@@ -70,13 +71,13 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     checkpoints = Checkpoints(spec.work_dir / "checkpoints", spec.identity(base.digest), spec.keep_checkpoints)
     material = Material(kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples)
     trainer = Trainer(spec, material, weights, checkpoints, events, stop)
-    _resume(trainer, events)
+    trainer.resume()
     events.send(
         "started",
         total_steps=trainer.total_steps,
         start_step=trainer.cursor.step,
         rows=len(train.examples),
-        tokens=sum(trainer.lengths),
+        tokens=trainer.epochs.tokens,
         truncated=train.truncated,
         precision=precision,
         prompt=spec.options.prompt or "",
@@ -93,7 +94,7 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
             weights_digest=card.weights_digest,
             adapter_digest=card.adapter_digest,
             steps=trainer.total_steps,
-            seconds=trainer.seconds,
+            seconds=trainer.budget.seconds,
             metrics=trainer.cursor.metrics,
         )
     return ending
@@ -130,21 +131,6 @@ def _base(spec: TrainingSpec, rows: SplitRows, events: Events) -> BaseModel:
     for note in made.notes:
         events.log("warning", note)
     return made.base
-
-
-def _resume(trainer: Trainer, events: Events) -> None:
-    """Continue from the newest checkpoint that verifies, if there is one."""
-    trainer.checkpoints.discard_partial()
-    for path in trainer.checkpoints.newest():
-        if not verifies(path):
-            events.log("warning", f"checkpoint {path.name} is damaged and passed over")
-            continue
-        try:
-            trainer.cursor, remembered = trainer.checkpoints.restore(path, trainer.weights, trainer.optimizer)
-        except ValueError as error:
-            raise TrainingFailed(FailureReason.BAD_SPEC, str(error)) from None
-        trainer.material.method.restore(trainer.material.model, remembered)
-        return
 
 
 def _card(spec: TrainingSpec, base: BaseModel, labels: tuple[str, ...], limit: int, precision: str) -> ModelCard:

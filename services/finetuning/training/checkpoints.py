@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from services.finetuning.spec import FailureReason
+from services.finetuning.training.cursor import Cursor
+from services.finetuning.training.events import Events
+from services.finetuning.training.failures import TrainingFailed
 from services.finetuning.training.weights import TrainedWeights
 from shared.modeling.digests import file_digest
 from shared.modeling.folders import flush, whole_folder, write_tensors
 
 MANIFEST = "manifest.json"
 METHOD = "method.safetensors"
-
-
-@dataclass
-class Cursor:
-    """Where a run is, and what it has to remember."""
-
-    step: int = 0
-    """Steps done."""
-    validated_step: int = 0
-    """Step after which the last validation ran."""
-    metrics: dict[str, float] = field(default_factory=dict)
-    """Of the last validation."""
-    seconds: float = 0.0
-    """Time spent training, over all attempts."""
-    rows_log_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,6 +70,24 @@ class Checkpoints:
     def newest(self) -> Iterator[Path]:
         """Checkpoint folders, newest first."""
         return iter(sorted(self._folder.glob("step-*"), reverse=True))
+
+    def resume(
+        self, weights: TrainedWeights, optimizer: Optimizer, events: Events
+    ) -> tuple[Cursor, dict[str, Tensor]] | None:
+        """Load the newest checkpoint that verifies, telling of those passed over; None when there is none.
+
+        Raises TrainingFailed (BAD_SPEC) when it belongs to another spec.
+        """
+        self.discard_partial()
+        for path in self.newest():
+            if not verifies(path):
+                events.log("warning", f"checkpoint {path.name} is damaged and passed over")
+                continue
+            try:
+                return self.restore(path, weights, optimizer)
+            except ValueError as error:
+                raise TrainingFailed(FailureReason.BAD_SPEC, str(error)) from None
+        return None
 
     def restore(self, path: Path, weights: TrainedWeights, optimizer: Optimizer) -> tuple[Cursor, dict[str, Tensor]]:
         """Load a checkpoint that `verifies`; what the method remembered comes back beside the cursor.

@@ -1,0 +1,18 @@
+"""Where a run is, and what it has to remember of the way there besides weights. Kept in every checkpoint."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Cursor:
+    """Fields that came later have defaults, so that older checkpoints can be continued."""
+
+    step: int = 0
+    """Steps done."""
+    validated_step: int = 0
+    """Step after which the last validation ran."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Of the last validation."""
+    seconds: float = 0.0
+    """Time spent training, over all attempts."""
+    rows_log_bytes: int = 0

@@ -1,0 +1,98 @@
+"""One step: gradients of its batches added up, clipped, and taken by the optimizer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.optim import Optimizer
+
+from services.finetuning.spec import FailureReason
+from services.finetuning.training.failures import TrainingFailed
+from services.finetuning.training.material import Material
+from services.finetuning.training.schedule import batch_seed, learning_rate
+from services.finetuning.training.weights import TrainedWeights
+from shared.modeling.kinds.base import Example
+from shared.pipelines.methods import MethodConfig
+
+NAMED_ROWS = 8
+"""Rows of a failed step that its message names."""
+
+
+@dataclass(frozen=True)
+class StepTaken:
+    """What a step did."""
+
+    loss: float
+    """Mean over the step's predictions."""
+    gradient_norm: float
+    """Before clipping."""
+    learning_rate: float
+    row_ids: list[str]
+    rows: int
+    tokens: int
+
+
+class Stepper:
+    """Takes the steps of one run."""
+
+    def __init__(
+        self,
+        material: Material,
+        weights: TrainedWeights,
+        optimizer: Optimizer,
+        config: MethodConfig,
+        seed: int,
+        total_steps: int,
+    ) -> None:
+        self._material, self._weights, self._optimizer = material, weights, optimizer
+        self._config, self._seed, self._total_steps = config, seed, total_steps
+
+    def take(self, step: int, batches: Sequence[Sequence[Example]]) -> StepTaken:
+        """Take step 0 … total_steps - 1; raises TrainingFailed (NOT_FINITE), the weights being as before."""
+        examples = [example for batch in batches for example in batch]
+        row_ids = [row_id for example in examples for row_id in example.row_ids]
+        rate = self._set_rate(step)
+        loss = self._gradients(step, batches, sum(example.weight for example in examples))
+        norm = float(torch.nn.utils.clip_grad_norm_(self._weights.masters.values(), self._config.max_gradient_norm))
+        _check_finite(step, loss, norm, row_ids)
+        self._optimizer.step()
+        self._let_method_shape(step + 1)
+        self._optimizer.zero_grad()
+        self._weights.publish()
+        return StepTaken(loss, norm, rate, row_ids, len(examples), sum(example.length for example in examples))
+
+    def _set_rate(self, step: int) -> float:
+        rate = learning_rate(self._config, step, self._total_steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group.get("share", 1.0)
+        return rate
+
+    def _gradients(self, step: int, batches: Sequence[Sequence[Example]], weight: int) -> float:
+        """Add up the gradients of the step's mean loss, which is returned; `weight` predictions share it."""
+        return sum(self._backward(step, part, batch, weight) for part, batch in enumerate(batches))
+
+    def _backward(self, step: int, part: int, examples: Sequence[Example], weight: int) -> float:
+        torch.manual_seed(batch_seed(self._seed, step, part))
+        kind, model = self._material.kind, self._material.model
+        batch = kind.collate(examples, self._material.pad_id)
+        on_device = {name: value.to(model.device) for name, value in batch.items()}
+        loss = kind.loss(model, on_device, self._config.label_smoothing) / weight
+        penalty = self._material.method.penalty(model) if part == 0 else None
+        torch.autograd.backward(loss if penalty is None else loss + penalty)
+        self._weights.collect_gradients()
+        return float(loss.detach())
+
+    def _let_method_shape(self, step: int) -> None:
+        if self._material.method.shapes_itself:
+            with self._weights.in_place():
+                self._material.method.after_step(self._material.model, step)
+
+
+def _check_finite(step: int, loss: float, norm: float, row_ids: Sequence[str]) -> None:
+    if loss - loss == 0 and norm - norm == 0:
+        return
+    more = f" and {len(row_ids) - NAMED_ROWS} more" if len(row_ids) > NAMED_ROWS else ""
+    some = ", ".join(row_ids[:NAMED_ROWS]) + more
+    raise TrainingFailed(
+        FailureReason.NOT_FINITE, f"loss {loss} with gradient norm {norm} at step {step + 1}, on rows {some}"
+    )
