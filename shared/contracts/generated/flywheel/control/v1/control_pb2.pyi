@@ -84,18 +84,20 @@ class Pipeline(_message.Message):
     def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., spec: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unchanged: _Optional[bool] = ...) -> None: ...
 
 class CreateJobRequest(_message.Message):
-    __slots__ = ("pipeline", "dataset_version", "idempotency_key", "clone_of", "changes")
+    __slots__ = ("pipeline", "dataset_version", "idempotency_key", "clone_of", "changes", "priority")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     CLONE_OF_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     dataset_version: int
     idempotency_key: str
     clone_of: str
     changes: _struct_pb2.Struct
-    def __init__(self, pipeline: _Optional[str] = ..., dataset_version: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., clone_of: _Optional[str] = ..., changes: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    priority: int
+    def __init__(self, pipeline: _Optional[str] = ..., dataset_version: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., clone_of: _Optional[str] = ..., changes: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class VerifyModelRequest(_message.Message):
     __slots__ = ("model", "version", "idempotency_key")
@@ -108,7 +110,7 @@ class VerifyModelRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "pipeline", "dataset_version", "state", "reason", "attempt", "max_attempts", "trigger", "step", "total_steps", "loss", "tokens_per_second", "eta", "model_version", "created_at", "started_at", "finished_at", "sort", "clone_of", "verifies", "search", "trial", "outcome")
+    __slots__ = ("id", "pipeline", "dataset_version", "state", "reason", "attempt", "max_attempts", "trigger", "step", "total_steps", "loss", "tokens_per_second", "eta", "model_version", "created_at", "started_at", "finished_at", "sort", "clone_of", "verifies", "search", "trial", "outcome", "code", "tenant", "priority", "device", "budget", "spent", "estimated_finish", "last_heard", "due_at")
     ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +134,15 @@ class Job(_message.Message):
     SEARCH_FIELD_NUMBER: _ClassVar[int]
     TRIAL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    SPENT_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_FINISH_FIELD_NUMBER: _ClassVar[int]
+    LAST_HEARD_FIELD_NUMBER: _ClassVar[int]
+    DUE_AT_FIELD_NUMBER: _ClassVar[int]
     id: str
     pipeline: str
     dataset_version: int
@@ -155,7 +166,26 @@ class Job(_message.Message):
     search: str
     trial: int
     outcome: _struct_pb2.Struct
-    def __init__(self, id: _Optional[str] = ..., pipeline: _Optional[str] = ..., dataset_version: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., trigger: _Optional[str] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., loss: _Optional[float] = ..., tokens_per_second: _Optional[float] = ..., eta: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., model_version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sort: _Optional[str] = ..., clone_of: _Optional[str] = ..., verifies: _Optional[int] = ..., search: _Optional[str] = ..., trial: _Optional[int] = ..., outcome: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    code: str
+    tenant: str
+    priority: int
+    device: str
+    budget: Budget
+    spent: Budget
+    estimated_finish: _timestamp_pb2.Timestamp
+    last_heard: _timestamp_pb2.Timestamp
+    due_at: _timestamp_pb2.Timestamp
+    def __init__(self, id: _Optional[str] = ..., pipeline: _Optional[str] = ..., dataset_version: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., trigger: _Optional[str] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., loss: _Optional[float] = ..., tokens_per_second: _Optional[float] = ..., eta: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., model_version: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sort: _Optional[str] = ..., clone_of: _Optional[str] = ..., verifies: _Optional[int] = ..., search: _Optional[str] = ..., trial: _Optional[int] = ..., outcome: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., code: _Optional[str] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ..., device: _Optional[str] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., spent: _Optional[_Union[Budget, _Mapping]] = ..., estimated_finish: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_heard: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Budget(_message.Message):
+    __slots__ = ("seconds", "steps", "cost")
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    seconds: float
+    steps: int
+    cost: float
+    def __init__(self, seconds: _Optional[float] = ..., steps: _Optional[int] = ..., cost: _Optional[float] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("id",)
@@ -194,10 +224,14 @@ class PauseJobRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class ResumeJobRequest(_message.Message):
-    __slots__ = ("id",)
+    __slots__ = ("id", "budget", "allow_revision")
     ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_REVISION_FIELD_NUMBER: _ClassVar[int]
     id: str
-    def __init__(self, id: _Optional[str] = ...) -> None: ...
+    budget: Budget
+    allow_revision: bool
+    def __init__(self, id: _Optional[str] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., allow_revision: _Optional[bool] = ...) -> None: ...
 
 class WatchJobRequest(_message.Message):
     __slots__ = ("id", "from_sequence")
@@ -228,7 +262,7 @@ class ListRunsRequest(_message.Message):
     def __init__(self, job: _Optional[str] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("id", "job", "attempt", "state", "owner", "start_step", "step", "error", "started_at", "finished_at")
+    __slots__ = ("id", "job", "attempt", "state", "owner", "start_step", "step", "error", "started_at", "finished_at", "revision", "resumed_revision", "last_heard", "estimated_finish")
     ID_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -239,6 +273,10 @@ class Run(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    LAST_HEARD_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_FINISH_FIELD_NUMBER: _ClassVar[int]
     id: str
     job: str
     attempt: int
@@ -249,7 +287,11 @@ class Run(_message.Message):
     error: str
     started_at: _timestamp_pb2.Timestamp
     finished_at: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., job: _Optional[str] = ..., attempt: _Optional[int] = ..., state: _Optional[str] = ..., owner: _Optional[str] = ..., start_step: _Optional[int] = ..., step: _Optional[int] = ..., error: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    revision: str
+    resumed_revision: str
+    last_heard: _timestamp_pb2.Timestamp
+    estimated_finish: _timestamp_pb2.Timestamp
+    def __init__(self, id: _Optional[str] = ..., job: _Optional[str] = ..., attempt: _Optional[int] = ..., state: _Optional[str] = ..., owner: _Optional[str] = ..., start_step: _Optional[int] = ..., step: _Optional[int] = ..., error: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[str] = ..., resumed_revision: _Optional[str] = ..., last_heard: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., estimated_finish: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
     __slots__ = ("runs",)
@@ -477,7 +519,7 @@ class GetLineageRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class LineageGraph(_message.Message):
-    __slots__ = ("request_id", "model_version", "run", "job", "pipeline", "dataset_version", "dataset_digest", "train_rows", "batches", "report")
+    __slots__ = ("request_id", "model_version", "run", "job", "pipeline", "dataset_version", "dataset_digest", "train_rows", "batches", "report", "revisions")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -488,6 +530,7 @@ class LineageGraph(_message.Message):
     TRAIN_ROWS_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    REVISIONS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model_version: ModelVersion
     run: Run
@@ -498,7 +541,8 @@ class LineageGraph(_message.Message):
     train_rows: int
     batches: _containers.RepeatedCompositeFieldContainer[LineageBatch]
     report: str
-    def __init__(self, request_id: _Optional[str] = ..., model_version: _Optional[_Union[ModelVersion, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., job: _Optional[_Union[Job, _Mapping]] = ..., pipeline: _Optional[str] = ..., dataset_version: _Optional[int] = ..., dataset_digest: _Optional[str] = ..., train_rows: _Optional[int] = ..., batches: _Optional[_Iterable[_Union[LineageBatch, _Mapping]]] = ..., report: _Optional[str] = ...) -> None: ...
+    revisions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request_id: _Optional[str] = ..., model_version: _Optional[_Union[ModelVersion, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., job: _Optional[_Union[Job, _Mapping]] = ..., pipeline: _Optional[str] = ..., dataset_version: _Optional[int] = ..., dataset_digest: _Optional[str] = ..., train_rows: _Optional[int] = ..., batches: _Optional[_Iterable[_Union[LineageBatch, _Mapping]]] = ..., report: _Optional[str] = ..., revisions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LineageBatch(_message.Message):
     __slots__ = ("id", "batch_key", "source", "rows")
@@ -668,8 +712,24 @@ class PipelineStatus(_message.Message):
     held_batches: int
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., champion: _Optional[int] = ..., candidate: _Optional[int] = ..., rows: _Optional[int] = ..., dataset_version: _Optional[int] = ..., state: _Optional[str] = ..., held_batches: _Optional[int] = ...) -> None: ...
 
+class TrainingWorker(_message.Message):
+    __slots__ = ("name", "device", "revision", "job", "started_at", "last_heard")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    LAST_HEARD_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    device: str
+    revision: str
+    job: str
+    started_at: _timestamp_pb2.Timestamp
+    last_heard: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., device: _Optional[str] = ..., revision: _Optional[str] = ..., job: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_heard: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class Status(_message.Message):
-    __slots__ = ("queues", "pipelines", "dead_letters", "broker_ready", "leader")
+    __slots__ = ("queues", "pipelines", "dead_letters", "broker_ready", "leader", "training_workers")
     class QueuesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -682,9 +742,11 @@ class Status(_message.Message):
     DEAD_LETTERS_FIELD_NUMBER: _ClassVar[int]
     BROKER_READY_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_WORKERS_FIELD_NUMBER: _ClassVar[int]
     queues: _containers.ScalarMap[str, int]
     pipelines: _containers.RepeatedCompositeFieldContainer[PipelineStatus]
     dead_letters: int
     broker_ready: bool
     leader: str
-    def __init__(self, queues: _Optional[_Mapping[str, int]] = ..., pipelines: _Optional[_Iterable[_Union[PipelineStatus, _Mapping]]] = ..., dead_letters: _Optional[int] = ..., broker_ready: _Optional[bool] = ..., leader: _Optional[str] = ...) -> None: ...
+    training_workers: _containers.RepeatedCompositeFieldContainer[TrainingWorker]
+    def __init__(self, queues: _Optional[_Mapping[str, int]] = ..., pipelines: _Optional[_Iterable[_Union[PipelineStatus, _Mapping]]] = ..., dead_letters: _Optional[int] = ..., broker_ready: _Optional[bool] = ..., leader: _Optional[str] = ..., training_workers: _Optional[_Iterable[_Union[TrainingWorker, _Mapping]]] = ...) -> None: ...

@@ -242,7 +242,7 @@ class ControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResumeJob(self, request, context):
-        """ResumeJob queues a paused job again.
+        """ResumeJob queues a job again that was paused, used up its budget or met another code revision's checkpoint.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
