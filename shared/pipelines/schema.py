@@ -13,6 +13,7 @@ from shared.pipelines.from_scratch import check_pretraining
 from shared.pipelines.kinds import KINDS, METRICS, NEW_BASE, PRIMARY, KindName
 from shared.pipelines.methods import MethodConfig, complete_method
 from shared.pipelines.options import Options, check_options
+from shared.pipelines.resources import Resources, check_resources
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -97,6 +98,7 @@ class PipelineSpec(Part):
     method: MethodConfig = Field(
         default_factory=dict, validate_default=True, description="How the weights are adapted."
     )
+    resources: Resources = Field(default_factory=Resources, description="What a run computes with.")
     data: Data = Field(default_factory=Data, description="Where a row's fields are, and how rows are divided.")
     trigger: Trigger = Field(default_factory=Trigger, description="What starts a job.")
     gate: Gate = Field(default_factory=Gate, description="What a version must show before it may be champion.")
@@ -147,6 +149,7 @@ class PipelineSpec(Part):
             raise ValueError(f"base: only pretraining makes a new model, not kind {self.kind}")
         if self.kind == "pretraining":
             check_pretraining(self.base, self.options, self.method.name)
+        check_resources(self.resources, self.method)
         if gate.base is not None and not (facts.base_answers and self.base != NEW_BASE):
             raise ValueError(
                 "gate.base: the untouched base model has no head to answer with; compare with the champion"
