@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.pipelines.kinds import KINDS
 from shared.pipelines.method_defaults import WITHOUT_HEAD, refusal, tested_defaults
+from shared.pipelines.method_refusals import refuse_contradictions
 
 MethodName = Literal[
     "full",
@@ -39,9 +40,33 @@ EFFECTIVE_WITH: dict[str, tuple[str, ...]] = {
     "layers": ("last_layers",),
     "virtual_tokens": VIRTUAL,
     "base_precision": ADAPTERS,
+    "gradient_checkpointing": ("full", "last_layers", *LOW_RANK, "ia3"),
 }
 """Keys that mean something to some methods only."""
+FIRST_KEYS = (
+    "name",
+    "learning_rate",
+    "epochs",
+    "batch_size",
+    "gradient_accumulation",
+    "max_length",
+    "schedule",
+    "warmup_ratio",
+    "weight_decay",
+    "max_gradient_norm",
+    "label_smoothing",
+    "precision",
+    "lora_rank",
+    "lora_alpha",
+    "lora_dropout",
+    "initial_rank",
+    "targets",
+    "layers",
+    "virtual_tokens",
+    "base_precision",
+)
 Target = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*$", max_length=200)]
+ClassWeight = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]
 
 
 class MethodConfig(BaseModel):
@@ -55,7 +80,7 @@ class MethodConfig(BaseModel):
         "on a frozen base: lora, rslora, dora, adalora, ia3; tokens learnt before the text: prefix_tuning, "
         "prompt_tuning, p_tuning.",
     )
-    learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak learning rate of AdamW.")
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak learning rate, as AdamW means it.")
     head_learning_rate: float | None = Field(
         None, gt=0, le=1, description="Peak learning rate of the new head; none: that of the rest (kinds with a head)."
     )
@@ -63,14 +88,46 @@ class MethodConfig(BaseModel):
     batch_size: int = Field(32, ge=1, le=4096, description="Rows in one forward pass.")
     gradient_accumulation: int = Field(1, ge=1, le=4096, description="Batches added up into one step.")
     max_length: int = Field(128, ge=8, le=131072, description="Tokens a row may have; longer ones are cut.")
-    schedule: Literal["linear", "cosine", "constant"] = Field(
+    optimizer: Literal["adamw", "adamw_8bit", "adafactor", "sgd"] = Field(
+        "adamw",
+        description="adamw_8bit: its memory in a quarter of the bytes; adafactor: with almost none; sgd: with momentum "
+        "0.9, at a learning rate that must be given.",
+    )
+    schedule: Literal["linear", "cosine", "constant", "one_cycle"] = Field(
         "linear",
-        description="How the learning rate goes after warm-up: down to 0 in a line or a cosine, or stays.",
+        description="How the learning rate goes after warm-up: down to 0 in a line or a cosine, or stays; one_cycle: "
+        "up and down in cosines, momentum the other way.",
     )
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of all steps in which the rate rises from 0.")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's decay of weight matrices.")
+    weight_decay: float = Field(
+        0.01, ge=0, le=1, description="Decay of weight matrices; embeddings, norms and biases have none."
+    )
     max_gradient_norm: float = Field(1.0, gt=0, description="Gradients longer than this are scaled down to it.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Probability taken from the target and spread out.")
+    class_weights: Literal["none", "balanced"] | dict[str, ClassWeight] = Field(
+        "none",
+        description="How much each label counts in the loss: balanced, by how seldom it is, or label: weight with 1 for "
+        "the others; with multi_label, its presence in a row (kinds with labels).",
+    )
+    dropout: float | None = Field(None, ge=0, lt=1, description="Every dropout rate of the model; none: its own.")
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Validate and keep a moving average of the weights with this decay, such as 0.999.",
+    )
+    validate_every_steps: int | None = Field(
+        None, ge=1, description="Steps between two validations, and one at the end; none: one after every epoch."
+    )
+    patience: int | None = Field(
+        None, ge=1, le=1000, description="Validations without a better score after which training ends early."
+    )
+    keep_best: bool | None = Field(
+        None, description="The model is that of the best validation, not the last step's; none: with patience."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute layers twice instead of keeping them: less memory, more time, the same gradients."
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="Arithmetic of a step; the weights kept are float32. auto: bfloat16 where it is fast.",
@@ -99,6 +156,20 @@ class MethodConfig(BaseModel):
     base_precision: Literal["float32", "int8", "int4"] = Field(
         "float32", description="How the frozen base is held while it is trained upon (adapters)."
     )
+
+    @property
+    def keeps_best(self) -> bool:
+        return self.patience is not None if self.keep_best is None else self.keep_best
+
+    def decides(self) -> dict[str, Any]:
+        """The keys that decide the weights: those of the first release, and others where they are not at their default,
+        so that a key added later changes nothing for runs that do not use it."""
+        given = self.model_dump()
+        return {
+            key: value
+            for key, value in given.items()
+            if key in FIRST_KEYS or value != type(self).model_fields[key].default
+        }
 
 
 METHODS: dict[tuple[str, str], MethodConfig] = {
@@ -130,7 +201,7 @@ def complete_method(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if kind in WITHOUT_HEAD and given.get("head_learning_rate") is not None:
         raise ValueError(f"method.head_learning_rate: has no effect with kind {kind}, which has no head of its own")
     complete = {**defaults.model_dump(), **given}
-    _check_ranks(name, complete)
+    refuse_contradictions(kind, given, complete)
     return complete
 
 
@@ -141,14 +212,6 @@ def resolve_method(kind: str, given: Mapping[str, Any]) -> MethodConfig:
     unknown or out of range.
     """
     return MethodConfig.model_validate(complete_method(kind, given))
-
-
-def _check_ranks(name: str, keys: Mapping[str, Any]) -> None:
-    rank, initial = keys["lora_rank"], keys["initial_rank"]
-    if name == "adalora" and isinstance(rank, int) and isinstance(initial, int) and initial <= rank:
-        raise ValueError(
-            f"method.initial_rank: {initial} leaves adalora no ranks to take away; it must be above lora_rank ({rank})"
-        )
 
 
 def _listed(names: tuple[str, ...]) -> str:
