@@ -112,7 +112,7 @@ class TrainingSpec:
         decides = {
             "kind": self.kind,
             "base": base_digest,
-            "method": self.method.model_dump(),
+            "method": self.method.decides(),
             "labels": self.labels,
             "dataset": self.dataset.digest,
             "seed": self.seed,
