@@ -1,13 +1,14 @@
 """Checkpoints: resumable state at a step, whole or absent, without pickle.
 
 A checkpoint is a folder `step-00000012` with weights, optimizer and what the method has to remember as safetensors,
-`state.json` and, written last, a manifest with the SHA-256 of each file. Random state is not in it: every batch has its own seed.
+`state.json`, the log of rows so far and, written last, a manifest with the SHA-256 of each file. Random state is not in
+it: every batch has its own seed.
 """
 
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from services.finetuning.checkpoint_files import MANIFEST, checkpoint_name, newest_first, verifies
 from services.finetuning.spec import FailureReason
 from services.finetuning.training.cursor import Cursor
 from services.finetuning.training.events import Events
 from services.finetuning.training.failures import TrainingFailed
+from services.finetuning.training.rowlog import bring_back, copy_log
 from services.finetuning.training.weights import TrainedWeights
 from shared.modeling.digests import file_digest
 from shared.modeling.folders import flush, whole_folder, write_tensors
 
-MANIFEST = "manifest.json"
 METHOD = "method.safetensors"
 
 
@@ -43,22 +45,25 @@ class Checkpoints:
         self._folder = folder
         self._identity = identity
         self._keep = keep
+        self._damaged: set[Path] = set()
 
     def save(
         self, cursor: Cursor, weights: TrainedWeights, optimizer: Optimizer, method: Mapping[str, Tensor]
     ) -> SavedCheckpoint:
         """Write a checkpoint of `cursor.step`, then drop the oldest; raises OSError, leaving the others intact."""
         started = time.monotonic()
-        target = self._folder / f"step-{cursor.step:08d}"
+        target = self._folder / checkpoint_name(cursor.step)
         with whole_folder(target) as aside:
             write_tensors(aside / "weights.safetensors", {n: p.detach() for n, p in weights.masters.items()})
             write_tensors(aside / "optimizer.safetensors", _optimizer_tensors(weights, optimizer))
             if method:
                 write_tensors(aside / METHOD, dict(method))
+            copy_log(self._folder.parent, cursor.rows_log_bytes, aside)
             _write_json(aside / "state.json", {"identity": self._identity, "cursor": asdict(cursor)})
             for path in sorted(aside.iterdir()):
                 flush(path)
             _write_json(aside / MANIFEST, {path.name: file_digest(path) for path in sorted(aside.iterdir())})
+        self._damaged.discard(target)
         self._prune()
         return SavedCheckpoint(target, file_digest(target / MANIFEST), time.monotonic() - started)
 
@@ -66,10 +71,6 @@ class Checkpoints:
         """Remove what a killed process left half written."""
         for path in self._folder.glob(".step-*.partial"):
             shutil.rmtree(path)
-
-    def newest(self) -> Iterator[Path]:
-        """Checkpoint folders, newest first."""
-        return iter(sorted(self._folder.glob("step-*"), reverse=True))
 
     def resume(
         self, weights: TrainedWeights, optimizer: Optimizer, events: Events
@@ -79,9 +80,10 @@ class Checkpoints:
         Raises TrainingFailed (BAD_SPEC) when it belongs to another spec.
         """
         self.discard_partial()
-        for path in self.newest():
+        for path in newest_first(self._folder):
             if not verifies(path):
                 events.log("warning", f"checkpoint {path.name} is damaged and passed over")
+                self._damaged.add(path)
                 continue
             try:
                 return self.restore(path, weights, optimizer)
@@ -103,20 +105,22 @@ class Checkpoints:
             # Cloned: where a file is mapped into memory decides its alignment, and that can decide the last bit.
             optimizer.state[weights.masters[name]][entry] = value.clone().to(weights.masters[name].device)
         method = load_file(path / METHOD) if (path / METHOD).exists() else {}
+        bring_back(path, self._folder.parent)
         return Cursor(**state["cursor"]), method
 
     def _prune(self) -> None:
-        for path in list(self.newest())[self._keep :]:
-            shutil.rmtree(path)
+        """Leave the newest good ones; of what is damaged, none."""
+        good = [path for path in newest_first(self._folder) if path not in self._damaged]
+        for path in [*good[self._keep :], *self._damaged]:
+            _remove(path)
+        self._damaged.clear()
 
 
-def verifies(path: Path) -> bool:
-    """Whether every file of a checkpoint has the digest that its manifest gives."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        return all(file_digest(path / name) == digest for name, digest in manifest.items())
-    except (OSError, ValueError):
-        return False
+def _remove(path: Path) -> None:
+    """At no moment does half of it look like a checkpoint."""
+    gone = path.with_name(f".{path.name}.gone.partial")
+    path.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _optimizer_tensors(weights: TrainedWeights, optimizer: Optimizer) -> dict[str, Tensor]:

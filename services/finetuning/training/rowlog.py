@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 FILE_NAME = "rows.log"
+CHUNK_BYTES = 1 << 20
 
 
 class RowLog:
@@ -16,10 +18,14 @@ class RowLog:
         """Open the log and cut off what came after a checkpoint of `size` bytes."""
         folder.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = (folder / FILE_NAME).open("ab", buffering=0)
-        self._file.truncate(size)
+        if self._file.seek(0, os.SEEK_END) > size:
+            self._file.truncate(size)
 
     def append(self, step: int, row_ids: Sequence[str]) -> None:
-        self._file.write(json.dumps({"step": step, "rows": list(row_ids)}).encode() + b"\n")
+        """Raises OSError; part of the line may be there then, until the log is opened again."""
+        line = json.dumps({"step": step, "rows": list(row_ids)}).encode() + b"\n"
+        while line:  # a disk that is nearly full takes a part without complaint
+            line = line[self._file.write(line) :]
 
     def settle(self) -> int:
         """Flush to disk; the size in bytes, to be kept in the checkpoint."""
@@ -28,3 +34,17 @@ class RowLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def copy_log(folder: Path, size: int, checkpoint: Path) -> None:
+    """Put the first `size` bytes of a folder's log into a checkpoint, for when it is continued on another machine."""
+    with (folder / FILE_NAME).open("rb") as log, (checkpoint / FILE_NAME).open("wb") as copy:
+        while size and (data := log.read(min(size, CHUNK_BYTES))):
+            copy.write(data)
+            size -= len(data)
+
+
+def bring_back(checkpoint: Path, folder: Path) -> None:
+    """Make a folder's log what it was at a checkpoint; those of old do not hold it."""
+    if (checkpoint / FILE_NAME).exists():
+        shutil.copyfile(checkpoint / FILE_NAME, folder / FILE_NAME)

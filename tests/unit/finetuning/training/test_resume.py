@@ -115,7 +115,7 @@ def test_checkpoints_hold_no_pickle(tmp_path: Path) -> None:
     run(spec, StopAfter(2))
     (checkpoint,) = (spec.work_dir / "checkpoints").glob("step-*")
     names = {path.name for path in checkpoint.iterdir()}
-    assert names == {"weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"}
+    assert names == {"weights.safetensors", "optimizer.safetensors", "rows.log", "state.json", "manifest.json"}
     assert set(json.loads((checkpoint / "manifest.json").read_text())) == names - {"manifest.json"}
 
 
