@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(900, gt=0, description="a training process silent for this long is stopped")
     checkpoint_seconds: float = Field(30, gt=0, description="time between two checkpoints of a run")
     max_attempts: int = Field(3, ge=1, description="attempts at a job, or at a message, before it is given up")
+    tracking: str = Field(
+        "",
+        pattern="^(|mlflow|wandb)$",
+        description="mlflow or wandb follow runs as well, by their own variables (MLFLOW_TRACKING_URI, WANDB_MODE, …); "
+        "TensorBoard files are always written",
+    )
     max_row_bytes: int = Field(65_536, gt=0, description="a longer row goes to quarantine")
     memory_bytes: int = Field(
         0,

@@ -1,6 +1,7 @@
 """Where a run is, and what it has to remember of the way there besides weights. Kept in every checkpoint."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -16,3 +17,5 @@ class Cursor:
     seconds: float = 0.0
     """Time spent training, over all attempts."""
     rows_log_bytes: int = 0
+    curve: dict[str, Any] = field(default_factory=dict)
+    """Losses and rates so far; see curve.py."""

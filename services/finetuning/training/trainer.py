@@ -9,9 +9,11 @@ from services.finetuning.spec import TrainingSpec
 from services.finetuning.training.budget import Budget
 from services.finetuning.training.checkpoints import Checkpoints
 from services.finetuning.training.cursor import Cursor
+from services.finetuning.training.curve import Curve
 from services.finetuning.training.epochs import Epochs
 from services.finetuning.training.events import Events
 from services.finetuning.training.material import Material
+from services.finetuning.training.optimizers import make_optimizer
 from services.finetuning.training.progress import Pace
 from services.finetuning.training.rowlog import RowLog
 from services.finetuning.training.saving import SavingTimes
@@ -40,7 +42,7 @@ class Trainer:
     ) -> None:
         self.spec, self.material, self.weights = spec, material, weights
         self.checkpoints, self.events, self.stop = checkpoints, events, stop
-        self.optimizer = weights.optimizer(spec.method)
+        self.optimizer = make_optimizer(weights, spec.method)
         self.epochs = Epochs(material.train, spec.method, spec.seed, spec.dataset.digest)
         self.total_steps = self.epochs.total_steps
         material.method.begin(material.model, self.total_steps)
@@ -60,9 +62,11 @@ class Trainer:
         self.row_log = RowLog(self.spec.work_dir, self.cursor.rows_log_bytes)
         self.pace, self.budget = Pace(), Budget(self.spec, self.cursor)
         self.saving = SavingTimes(self.spec, self.cursor.step)
+        self.curve = Curve(self.events, self.total_steps, self.cursor.curve)
         try:
             return self._loop()
         finally:
+            self.curve.tell()
             self.row_log.close()
 
     def _loop(self) -> Ending:
@@ -70,6 +74,7 @@ class Trainer:
         while True:
             if self.validation.due(self.cursor):
                 self.validation.run(self.cursor)
+                self.curve.validated(self.cursor.step, self.cursor.metrics)
                 self.pace.restart()
             if self.cursor.step == self.total_steps:
                 return Ending.FINISHED
@@ -93,6 +98,7 @@ class Trainer:
     def _tell(self, taken: StepTaken) -> None:
         self.pace.step(taken.rows, taken.tokens)
         step = self.cursor.step
+        rates = self.pace.rates(self.total_steps - step)
         self.events.progress(
             last=step == self.total_steps,
             step=step,
@@ -101,7 +107,14 @@ class Trainer:
             loss=taken.loss,
             learning_rate=taken.learning_rate,
             gradient_norm=taken.gradient_norm,
-            **self.pace.rates(self.total_steps - step),
+            **rates,
+        )
+        self.curve.step(
+            step,
+            taken.loss,
+            learning_rate=taken.learning_rate,
+            gradient_norm=taken.gradient_norm,
+            tokens_per_second=rates["tokens_per_second"],
         )
 
     def _checkpoint(self) -> None:
@@ -109,6 +122,7 @@ class Trainer:
             return
         self.cursor.seconds = self.budget.seconds
         self.cursor.rows_log_bytes = self.row_log.settle()
+        self.cursor.curve = self.curve.state()
         remembered = self.material.method.state(self.material.model)
         saved = self.checkpoints.save(self.cursor, self.weights, self.optimizer, remembered)
         self.saving.saved(self.cursor.step)
