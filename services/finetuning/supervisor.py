@@ -17,6 +17,7 @@ from services.finetuning.process import TrainingProcess
 from services.finetuning.records import Event, RunRecord
 from services.finetuning.spare import Spares
 from services.finetuning.spec import FailureReason, TrainingSpec
+from services.finetuning.tracking.tracking import open_tracking
 from services.finetuning.watch import JobWatch
 from services.finetuning.workplace import Workplace
 from shared.config import Settings
@@ -99,24 +100,27 @@ class Supervisor:
         settings, pipeline = self._settings, attempt.job.pipeline
         record = RunRecord(context.database, attempt)
         store = CheckpointStore(self._artifacts, record, attempt.job.id, attempt.run)
+        tracking = open_tracking(settings, attempt, place)
 
         def on_event(event: Event) -> None:
             gauges.show(pipeline, event)
             record.event(event)
+            tracking.event(event)
             if event.get("event") == "checkpoint":
                 store.keep(event)
 
         budget = (spec.budget_seconds or float("inf")) + BUDGET_SLACK_SECONDS
         limits = Limits(settings.stall_seconds, budget, settings.grace_seconds * STOP_SHARE)
-        stopped = False
+        ended = "failed"
         try:
             ending = Follower(process, watch, context.draining, limits, on_event).follow()
-            stopped = ending.kind == "stopped"
+            ended = ending.kind
             return ending
         finally:
             process.close()
-            store.close(finish=stopped)
+            store.close(finish=ended == "stopped")
             record.flush()
+            tracking.close(ended, self._artifacts, watch)
 
     def _begin(
         self, attempt: Attempt, place: Workplace, watch: JobWatch, database: Database
