@@ -13,6 +13,7 @@ from services.finetuning.tracking.mlflow import MLflow
 from services.finetuning.tracking.tensorboard import TensorBoard
 from services.finetuning.tracking.tracker import Experiment, Point, Tracker
 from services.finetuning.tracking.wandb import WeightsAndBiases
+from services.finetuning.watch import JobWatch
 from services.finetuning.workplace import Workplace
 from shared.config import Settings
 from shared.errors import FlywheelError, LeaseLost
@@ -20,6 +21,8 @@ from shared.storage.artifacts import Artifacts
 from shared.telemetry.logs import get_logger
 
 FOLDER = "tensorboard"
+STATES = {"finished": "succeeded", "stopped": "drained", "failed": "failed"}
+"""How a training process ended -> what trackers are told."""
 
 log = get_logger(__name__)
 
@@ -43,19 +46,25 @@ class Tracking:
                 for point in _points(event):
                     self._tell(lambda tracker, point=point: tracker.point(point))  # type: ignore[misc]
 
-    def end(self, state: str) -> None:
-        """succeeded, failed, cancelled or drained."""
-        if self._begun:
-            self._tell(lambda tracker: tracker.end(state))
+    def close(self, ended: str, artifacts: Artifacts, watch: JobWatch) -> None:
+        """The run has finished, stopped or failed; its TensorBoard files are kept with the job.
 
-    def store(self, artifacts: Artifacts, check: Callable[[], None]) -> None:
-        """Keeps the TensorBoard files with the job, unless `check` says that it is another worker's by now."""
+        Once the job is another worker's, neither it nor its files are touched.
+        """
+        try:
+            watch.check()
+        except LeaseLost:
+            self._board.end("")
+            return
+        if self._begun:
+            state = "cancelled" if watch.cancel else STATES[ended]
+            self._tell(lambda tracker: tracker.end(state))
+            self._store(artifacts)
+
+    def _store(self, artifacts: Artifacts) -> None:
         uri = f"runs/{self._experiment.pipeline}/{self._experiment.job}/{FOLDER}"
         try:
-            check()
             self._board.store(artifacts, uri)
-        except LeaseLost:
-            return
         except (FlywheelError, OSError) as error:
             log.warning("the TensorBoard files were not stored", uri=uri, error=str(error))
 
