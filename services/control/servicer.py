@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import grpc
 
-from services.control import catalogue, convert, declaring, operations, promotion, training
+from services.control import catalogue, convert, declaring, operations, promotion, training, verifying
 from services.control.watching import Watcher
 from shared.config import Settings
 from shared.contracts.generated.flywheel.control.v1 import control_pb2 as pb
@@ -56,6 +56,11 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         device, attempts = device_kind(self._settings), self._settings.max_attempts
         with self._database.write() as session:
             return convert.job(training.create(session, wanted, device=device, max_attempts=attempts))
+
+    def VerifyModel(self, request: pb.VerifyModelRequest, context: Context) -> pb.Job:
+        wanted = (request.model, request.version, request.idempotency_key)
+        with self._database.write() as session:
+            return convert.job(verifying.verify(session, *wanted, max_attempts=self._settings.max_attempts))
 
     def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.Job:
         with self._database.read() as session:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from services.finetuning import verification
 from services.finetuning.attempts import Attempt
 from services.finetuning.spec import DatasetInput, DatasetPart, TrainingSpec
 from services.finetuning.workplace import Workplace
@@ -38,8 +39,9 @@ def training_spec(
         raise InvalidArgument(f"the job's {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     with database.read() as session:
         manifest_uri = _manifest_uri(session, job)
-        base = models.pinned_base(session, pipeline.base, job.created_at)
-    return TrainingSpec(
+        repeated = verification.repeated(session, job)
+        base = repeated.base if repeated else models.pinned_base(session, pipeline.base, job.created_at)
+    spec = TrainingSpec(
         run=attempt.run,
         job=job.id,
         pipeline=job.pipeline,
@@ -52,13 +54,15 @@ def training_spec(
         work_dir=place.folder,
         output_dir=place.output,
         seed=pipeline.seed,
-        threads=settings.threads or max(1, _processors() // settings.concurrency),
+        threads=settings.threads or max(1, _processors() // settings.concurrency // pipeline.resources.processes),
         checkpoint_every_seconds=settings.checkpoint_seconds,
         keep_checkpoints=KEEP_CHECKPOINTS,
         device=DEVICES[job.device],
         budget_seconds=pipeline.budget.seconds,
         options=pipeline.options,
+        resources=pipeline.resources,
     )
+    return verification.as_before(spec, repeated) if repeated else spec
 
 
 def _processors() -> int:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from shared.pipelines.kinds import KINDS
 from shared.pipelines.methods import MethodConfig
 from shared.pipelines.options import Options
+from shared.pipelines.resources import Resources
 
 EXIT_FINISHED = 0
 EXIT_FAILED = 1
@@ -42,6 +43,8 @@ class FailureReason(StrEnum):
     NOT_FINITE = "NOT_FINITE"
     DISK_FULL = "DISK_FULL"
     BUDGET = "BUDGET"
+    HUNG = "HUNG"
+    REVISION = "REVISION"
     INTERNAL = "INTERNAL"
 
 
@@ -92,6 +95,10 @@ class TrainingSpec:
     device: Name = "cpu"
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     options: Options = field(default_factory=Options)
+    resources: Resources = field(default_factory=Resources)
+    """No part of the identity: a run goes on with another number of processes."""
+    base_digest: str = ""
+    """Of the base, where it is known beforehand; another base is refused."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from services.finetuning import attempts, checkpoint_store, gauges
+from services.finetuning import attempts, checkpoint_store, gauges, verification
 from services.finetuning.attempts import Attempt
 from services.finetuning.checkpoint_store import CheckpointStore
 from services.finetuning.following import FULL_DISK_DELAY_SECONDS, Ending, Follower, Limits
@@ -58,13 +58,13 @@ class Supervisor:
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
 
     def run_job(self, message: RunJob, context: HandlerContext) -> None:
-        """Runs the job if it is free; returns at once when it is busy, paused, over or unknown."""
+        """Runs the best queued job of the message's device kind; returns at once when none waits."""
         settings = self._settings
-        attempt = attempts.take(
+        attempt = attempts.take_next(
             context.database, message.job, self._owner, settings.lease_seconds, settings.max_attempts
         )
         if attempt is None:
-            log.info("nothing to do for a job", job=message.job)
+            log.info("no job to run", message_about=message.job)
             return
         with bound(job=attempt.job.id, run=attempt.run, pipeline=attempt.job.pipeline):
             log.info("run started", attempt=attempt.lease.attempt)
@@ -139,6 +139,8 @@ class Supervisor:
     ) -> str:
         uri = f"models/{attempt.job.pipeline}/{attempt.job.id}/{attempt.lease.attempt}"
         card = ModelCard.read(place.output)
+        if attempt.job.sort == "verify":
+            return self._compare(attempt, place, card, watch, context)
         self._insist(lambda: self._artifacts.put_folder(place.output, uri), watch, context.draining)
         version = self._insist(
             lambda: attempts.succeed(context.database, attempt, uri, card, ending.metrics), watch, context.draining
@@ -148,6 +150,16 @@ class Supervisor:
             self._artifacts.delete(uri)
             return "cancelled"
         log.info("model version made", version=version, weights=card.weights_digest[:12])
+        return "succeeded"
+
+    def _compare(
+        self, attempt: Attempt, place: Workplace, card: ModelCard, watch: JobWatch, context: HandlerContext
+    ) -> str:
+        job = self._insist(lambda: verification.conclude(context.database, attempt, card), watch, context.draining)
+        self._clean(attempt, place)
+        if job is None:
+            return "cancelled"
+        log.info("version verified", version=job.verifies, verdict=job.reason)
         return "succeeded"
 
     def _give_back(
@@ -163,7 +175,12 @@ class Supervisor:
             log.warning("run failed", reason=ending.reason, message=ending.message)
             state = self._insist(
                 lambda: attempts.fail(
-                    database, attempt, str(ending), final=ending.final, delay_seconds=ending.delay_seconds
+                    database,
+                    attempt,
+                    str(ending),
+                    final=ending.final,
+                    delay_seconds=ending.delay_seconds,
+                    code=ending.reason,
                 ),
                 watch,
                 context.draining,

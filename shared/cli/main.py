@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from shared.cli import ask, data, demo, jobs, models, pipelines, platform, reports, rows, serving, texts
 from shared.cli.doctor import doctor
 from shared.cli.status import status
+from shared.cli.verify import verify
 from shared.errors import Cancelled, DeadlineExceeded, FlywheelError, Unavailable
 
 DONE, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -24,7 +25,7 @@ app = typer.Typer(
 for command in (
     *(demo.demo, platform.up, platform.down, status),
     *(pipelines.apply, rows.ingest, jobs.train, jobs.jobs, jobs.watch, jobs.cancel, jobs.pause, jobs.resume),
-    *(models.models, models.promote, models.rollback),
+    *(models.models, models.promote, models.rollback, verify),
     *(serving.deployments, serving.load, serving.unload, serving.traffic),
     *(texts.tag, texts.relate, texts.answer, texts.embed, texts.score, texts.translate, texts.summarize),
     *(ask.classify, ask.chat, ask.feedback, reports.lineage, reports.report, doctor),

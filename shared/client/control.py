@@ -59,6 +59,16 @@ class ControlCalls:
         )
         return read(ops.Job, self._ask("CreateJob", request))
 
+    def verify(self, model: str, version: int = 0, *, idempotency_key: str = "") -> ops.Job:
+        """Starts a job that trains a version (the champion without `version`) again and compares the weights.
+
+        Its `outcome` has the verdict, `identical` or `differs`, once it succeeded.
+        """
+        request = pb.VerifyModelRequest(
+            model=model, version=version, idempotency_key=idempotency_key or uuid.uuid4().hex
+        )
+        return read(ops.Job, self._ask("VerifyModel", request))
+
     def job(self, job: str) -> ops.Job:
         return read(ops.Job, self._ask("GetJob", pb.GetJobRequest(id=job)))
 

@@ -1,6 +1,6 @@
 """What the control service answers. Times are seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -36,12 +36,12 @@ class Job:
     created_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
-    sort: str
-    clone_of: str
-    verifies: int
-    search: str
-    trial: int | None
-    outcome: dict[str, Any]
+    sort: str = "train"
+    clone_of: str = ""
+    verifies: int = 0
+    search: str = ""
+    trial: int | None = None
+    outcome: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -110,8 +110,8 @@ class ModelVersion:
     metrics: dict[str, float]
     reasons: tuple[str, ...]
     created_at: datetime | None
-    conditions: dict[str, Any]
-    started_from: int
+    conditions: dict[str, Any] = field(default_factory=dict)
+    started_from: int = 0
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class ModelCard:
     empty when the model reads the text as it stands."""
     options: dict[str, Any] = field(default_factory=dict)
     """The task kind's options that the model was trained with."""
+    conditions: dict[str, Any] = field(default_factory=dict)
+    """What else decided the bytes: device, precision, threads, processor, libraries."""
 
     def write(self, folder: Path) -> None:
         (folder / FILE_NAME).write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")

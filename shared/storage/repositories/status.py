@@ -53,8 +53,8 @@ def leader(session: Session, role: str) -> str:
 
 
 def newest_job(session: Session, pipeline: str) -> Job | None:
-    """The job that was created last."""
-    query = select(Job).where(Job.pipeline == pipeline)
+    """The job that was created last to make a version."""
+    query = select(Job).where(Job.pipeline == pipeline, Job.sort == "train")
     return session.scalars(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1)).one_or_none()
 
 

@@ -134,6 +134,8 @@ class FakeControl(control_pb2_grpc.ControlServicer):
         self.cut = True
         self.asked_from: list[int] = []
         self.keys: list[str] = []
+        self.orders: list[control.CreateJobRequest] = []
+        self.verdict = "identical"
 
     def WatchJob(self, request: control.WatchJobRequest, context: grpc.ServicerContext) -> Iterator[control.JobEvent]:
         self.asked_from.append(request.from_sequence)
@@ -143,16 +145,25 @@ class FakeControl(control_pb2_grpc.ControlServicer):
                 raise Unavailable("draining", retry_seconds=0.01)
             event = control.JobEvent(sequence=number, kind="progress", job=_job(request.id))
             event.detail.update({"step": number, "loss": 0.5})
+            event.created_at.FromSeconds(1_700_000_000 + number)
             yield event
 
     def GetJob(self, request: control.GetJobRequest, context: grpc.ServicerContext) -> control.Job:
         if request.id != "job-1":
             raise NotFound(f"no job {request.id!r}; nearest: 'job-1'", job=request.id)
-        return _job(request.id)
+        job = _job(request.id)
+        job.outcome.update({"verdict": self.verdict})
+        return job
 
     def CreateJob(self, request: control.CreateJobRequest, context: grpc.ServicerContext) -> control.Job:
         self.keys.append(request.idempotency_key)
+        self.orders.append(request)
         return _job("job-1")
+
+    def VerifyModel(self, request: control.VerifyModelRequest, context: grpc.ServicerContext) -> control.Job:
+        made = _job("job-1")
+        made.verifies = request.version or 7
+        return made
 
     def Promote(self, request: control.PromoteRequest, context: grpc.ServicerContext) -> control.AliasMove:
         raise GateNotPassed("sentiment v3: the verdict is fail", version=3)
