@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import Message
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.contracts import codec, routes
@@ -32,8 +32,19 @@ def waiting(session: Session, route: Route) -> set[Key]:
 
 def known(session: Session, route: Route) -> set[Key]:
     """The same, with the dead letters that nobody replayed: those are a person's to decide, not the sweeper's."""
-    dead = select(DeadLetter.payload).where(DeadLetter.task == route.task, DeadLetter.replayed_at.is_(None))
-    return waiting(session, route) | _keys(route, session.scalars(dead).all())
+    return waiting(session, route) | dead(session, route)
+
+
+def dead(session: Session, route: Route) -> set[Key]:
+    """What the route's dead letters are about that nobody replayed."""
+    given_up = select(DeadLetter.payload).where(DeadLetter.task == route.task, DeadLetter.replayed_at.is_(None))
+    return _keys(route, session.scalars(given_up).all())
+
+
+def unfinished(session: Session, queue: str) -> int:
+    """How many messages of a queue no handler is done with."""
+    query = select(func.count()).select_from(OutboxMessage)
+    return session.scalar(query.where(OutboxMessage.queue == queue, OutboxMessage.done_at.is_(None))) or 0
 
 
 def _keys(route: Route, payloads: Any) -> set[Key]:

@@ -124,8 +124,22 @@ def _waiting(session: Session) -> list[tuple[str, int]]:
 
 
 def _queued_jobs(session: Session) -> list[str]:
-    query = select(Job.id).where(Job.state == "queued").limit(AT_ONCE)
-    return _unknown(session, routes.RUN_JOB, session.scalars(query).all())
+    """Queued jobs that too few messages are on their way for.
+
+    A worker runs the best job, not the one that its message names, so messages are counted: one for each job that
+    waits, and one for each that is being run, whose message is not done yet.
+    """
+    found = []
+    for device in routes.RUN_JOB.devices:
+        active = session.execute(
+            select(Job.id, Job.state).where(Job.device == device, Job.state.in_(("queued", *jobs.HELD)))
+        ).all()
+        given_up = backlog.dead(session, routes.RUN_JOB) if active else set()
+        queued = sorted(row[0] for row in active if row[1] == "queued" and row[0] not in given_up)
+        held = sum(row[1] in jobs.HELD for row in active)
+        missing = len(queued) + held - backlog.unfinished(session, routes.RUN_JOB.queue_for(device))
+        found += queued[: max(0, min(missing, AT_ONCE))]
+    return found
 
 
 def _unjudged(session: Session) -> list[tuple[str, int]]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.finetuning.revision import code_revision
 from shared.modeling.card import ModelCard
 from shared.storage import leases
 from shared.storage.database import Database, clock
 from shared.storage.ids import new_id
 from shared.storage.leases import Lease
-from shared.storage.repositories import evaluations, jobs, models
+from shared.storage.repositories import evaluations, jobs, models, queue
 from shared.storage.tables import Checkpoint, DeadLetter, Job, Run
 
 
@@ -29,29 +30,48 @@ class Attempt:
     """As it was when taken."""
 
 
-def take(database: Database, job_id: str, owner: str, lease_seconds: float, max_attempts: int) -> Attempt | None:
-    """Takes a queued job and begins a run; None when the job is busy, paused, over or unknown.
+def take_next(database: Database, job_id: str, owner: str, lease_seconds: float, max_attempts: int) -> Attempt | None:
+    """Takes the best queued job of the device kind that `job_id` is for, and begins a run; None when none waits.
 
     A job that failed is queued again when a person replayed its dead letter, with `max_attempts` more.
     """
     with database.write() as session:
         _revive(session, job_id, max_attempts)
-        lease = leases.take(session, Job, job_id, owner, lease_seconds, ("queued",))
-        if lease is None:
-            return None
-        job = jobs.get(session, job_id, lock=True)
-        jobs.move(session, job, "running")
-        run = Run(
-            id=new_id("run"),
-            job=job_id,
-            attempt=lease.attempt,
-            fence=lease.fence,
-            state="running",
-            owner=owner,
-            started_at=clock(session),
-        )
-        session.add(run)
-        return Attempt(lease, run.id, job)
+        device = session.scalar(select(Job.device).where(Job.id == job_id))
+        while device is not None and (best := queue.best(session, device, job_id)) is not None:
+            attempt = _begin(session, best, owner, lease_seconds)
+            if attempt is not None:
+                return attempt  # else another worker was faster, and the order is another now
+        return None
+
+
+def take(database: Database, job_id: str, owner: str, lease_seconds: float, max_attempts: int) -> Attempt | None:
+    """Takes this queued job and begins a run; None when the job is busy, paused, over or unknown."""
+    with database.write() as session:
+        _revive(session, job_id, max_attempts)
+        return _begin(session, job_id, owner, lease_seconds)
+
+
+def _begin(session: Session, job_id: str, owner: str, lease_seconds: float) -> Attempt | None:
+    lease = leases.take(session, Job, job_id, owner, lease_seconds, ("queued",))
+    if lease is None:
+        return None
+    job = jobs.get(session, job_id, lock=True)
+    jobs.move(session, job, "running")
+    now = clock(session)
+    run = Run(
+        id=new_id("run"),
+        job=job_id,
+        attempt=lease.attempt,
+        fence=lease.fence,
+        state="running",
+        owner=owner,
+        revision=code_revision(),
+        started_at=now,
+        heard_at=now,
+    )
+    session.add(run)
+    return Attempt(lease, run.id, job)
 
 
 @contextmanager
@@ -107,16 +127,24 @@ def stop(database: Database, attempt: Attempt, delay_seconds: float = 0) -> str:
         return job.state
 
 
-def fail(database: Database, attempt: Attempt, reason: str, *, final: bool, delay_seconds: float | None = None) -> str:
+def fail(
+    database: Database,
+    attempt: Attempt,
+    reason: str,
+    *,
+    final: bool,
+    delay_seconds: float | None = None,
+    code: str = "",
+) -> str:
     """Ends a run that failed; unless that is `final` the job is tried again. Returns the job's state."""
     with holding(database, attempt) as (session, run):
         job = jobs.get(session, attempt.job.id, lock=True)
         jobs.end_run(session, run, "failed", reason)
         session.flush()
         if final:
-            _end(session, job, "failed", reason)
+            _end(session, job, "failed", reason, code)
         else:
-            jobs.put_back(session, job, reason, delay_seconds)
+            jobs.put_back(session, job, reason, delay_seconds, code=code)
         return job.state
 
 
@@ -128,8 +156,8 @@ def _put_down(session: Session, job: Job, run: Run, delay_seconds: float) -> Non
         _forget_checkpoints(session, job)
 
 
-def _end(session: Session, job: Job, state: str, reason: str) -> None:
-    jobs.move(session, job, state, reason)
+def _end(session: Session, job: Job, state: str, reason: str, code: str = "") -> None:
+    jobs.move(session, job, state, reason, code)
     job.owner = None
     job.lease_expires_at = None
 
@@ -146,7 +174,6 @@ def _revive(session: Session, job_id: str, max_attempts: int) -> None:
     if job is None or not _replayed(session, job):
         return
     job.max_attempts = jobs.failed_runs(session, job.id) + max_attempts
-    job.finished_at = None
     jobs.move(session, job, "queued", "its dead letter was replayed")
     session.flush()
 

@@ -23,6 +23,7 @@ FINAL_REASONS = frozenset(
         FailureReason.BASE_MISSING,
         FailureReason.NOT_FINITE,
         FailureReason.BUDGET,
+        FailureReason.REVISION,
     }
 )
 """Another attempt would end the same way."""
@@ -102,7 +103,7 @@ class Follower:
             if now - self._asked_at > self._limits.stop:
                 self._process.kill()
         elif now - self._heard > self._limits.stall:
-            self._give_up("STALLED", f"the training process said nothing for {self._limits.stall:g} s")
+            self._give_up(FailureReason.HUNG, f"the training process said nothing for {self._limits.stall:g} s")
         elif now - self._begun > self._limits.budget:
             self._give_up(FailureReason.BUDGET, f"the run took longer than {self._limits.budget:g} s")
 

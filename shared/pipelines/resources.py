@@ -14,6 +14,9 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Kind of device whose workers take the jobs; auto: that of the platform."
+    )
     processes: int = Field(
         1, ge=1, le=64, description="Processes that share the batches of each step; with GPUs one a device."
     )

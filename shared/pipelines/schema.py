@@ -55,6 +55,7 @@ class Data(Part):
 class Trigger(Part):
     new_rows: int | None = Field(1000, ge=1, description="Rows since the last job's dataset version that start a job.")
     cooldown: Seconds = Field(30, ge=0, description="Time between two jobs: seconds, or 30s, 5m, 2h, 1d.")
+    priority: int = Field(0, ge=-100, le=100, description="Of its jobs in the queue; higher goes first.")
 
 
 class Comparison(Part):
@@ -79,7 +80,13 @@ class Rollout(Part):
 
 
 class Budget(Part):
-    seconds: Seconds = Field(1800, gt=0, description="A run that takes longer is stopped and fails.")
+    """A job that uses it up fails and keeps its checkpoint; it is resumed with a larger one."""
+
+    seconds: Seconds = Field(1800, gt=0, description="Time that a job may train, over all its runs.")
+    steps: int | None = Field(None, ge=1, description="Steps that a job may make.")
+    cost: float | None = Field(
+        None, gt=0, description="Cost units that a job may take: seconds times the rate of its device kind (settings)."
+    )
 
 
 class PipelineSpec(Part):

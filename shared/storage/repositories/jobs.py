@@ -4,6 +4,7 @@ Control creates and steers them, finetuning runs them; both go through here, so 
 and the message that follows from it are one transaction.
 """
 
+from datetime import timedelta
 from typing import Any, Literal
 
 from sqlalchemy import func, select
@@ -18,13 +19,15 @@ from shared.storage import outbox
 from shared.storage.database import clock
 from shared.storage.ids import new_id
 from shared.storage.states import JOB_ENDED, JOB_STATES, RUN_STATES, check_transition
-from shared.storage.tables import DeadLetter, Job, JobEvent, Run
+from shared.storage.tables import DeadLetter, Job, JobEvent, Pipeline, Run
 
 Wanted = Literal["run", "pause", "cancel"]
 ACTIVE = ("queued", "running", "pausing")
 HELD = ("running", "pausing")
 COUNTED_RUNS = ("failed", "lost")
 """Runs that use up an attempt; a drained or paused one does not."""
+QUEUES = {"cpu": "cpu", "cuda": "gpu"}
+"""The queue of each device that a pipeline may ask for."""
 RETRY_DELAYS = (0.0, 5.0, 30.0)
 """Seconds before an attempt after the first, second, … failure: a killed process is continued at once."""
 
@@ -43,12 +46,16 @@ def create(
 ) -> Job:
     """Queues a job and its message. A key seen before gives the job that it made.
 
-    `about` are columns that few jobs have: `sort`, `clone_of`, `verifies`, `search`, `trial`.
+    `device` is where pipelines run that leave it open. `about` are columns that few jobs have: `sort`, `clone_of`,
+    `verifies`, `search`, `trial`, and `priority` where it is not the pipeline's.
 
     Raises InvalidArgument for a device without a queue.
     """
     if found := _by_key(session, idempotency_key):
         return found
+    device = QUEUES.get((spec.get("resources") or {}).get("device", "auto"), device)
+    declared = session.get(Pipeline, pipeline)
+    about.setdefault("priority", (spec.get("trigger") or {}).get("priority", 0))
     job = Job(
         id=new_id("job"),
         pipeline=pipeline,
@@ -58,6 +65,7 @@ def create(
         state="queued",
         max_attempts=max_attempts,
         trigger=trigger,
+        tenant=declared.tenant if declared else "",
         idempotency_key=idempotency_key,
         created_at=clock(session),
         **about,
@@ -84,22 +92,22 @@ def get(session: Session, job_id: str, *, lock: bool = False) -> Job:
 
 
 def active(session: Session, pipeline: str) -> Job | None:
-    """The pipeline's newest job that is queued, running or pausing."""
-    query = select(Job).where(Job.pipeline == pipeline, Job.state.in_(ACTIVE))
+    """The pipeline's newest job that is queued, running or pausing and will make a version."""
+    query = select(Job).where(Job.pipeline == pipeline, Job.sort == "train", Job.state.in_(ACTIVE))
     return session.execute(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1)).scalar_one_or_none()
 
 
-def move(session: Session, job: Job, to: str, reason: str = "") -> None:
-    """Changes the state and appends its event. Raises IllegalTransition."""
+def move(session: Session, job: Job, to: str, reason: str = "", code: str = "") -> None:
+    """Changes the state and appends its event; `code` is a stable word for a failure. Raises IllegalTransition."""
     check_transition(JOB_STATES, f"job {job.id}", job.state, to)
     now = clock(session)
     job.state = to
-    job.reason = reason
+    job.reason, job.code, job.due_at = reason, code, None
     if to == "running" and job.started_at is None:
         job.started_at = now
-    if to in JOB_ENDED:
-        job.finished_at = now
-    append_event(session, job.id, "state", {"state": to, "reason": reason, "attempt": job.attempt})
+    job.finished_at = now if to in JOB_ENDED else None
+    detail = {"state": to, "reason": reason, "attempt": job.attempt}
+    append_event(session, job.id, "state", {**detail, "code": code} if code else detail)
 
 
 def want(session: Session, job_id: str, wanted: Wanted) -> Job:
@@ -123,9 +131,16 @@ def want(session: Session, job_id: str, wanted: Wanted) -> Job:
     elif wanted == "pause" and job.state == "running":
         move(session, job, "pausing", "paused on request")
     elif wanted == "run" and job.state == "paused":
-        move(session, job, "queued", "resumed on request")
-        outbox.put(session, RUN_JOB, RunJob(job=job.id), device=job.device)
+        queue_again(session, job, "resumed on request")
     return job
+
+
+def queue_again(session: Session, job: Job, reason: str, code: str = "", delay_seconds: float = 0) -> None:
+    """Queues a job that nobody holds, with its message, both due after `delay_seconds`. Raises IllegalTransition."""
+    move(session, job, "queued", reason, code)
+    if delay_seconds > 0:
+        job.due_at = clock(session) + timedelta(seconds=delay_seconds)
+    outbox.put(session, RUN_JOB, RunJob(job=job.id), device=job.device, delay_seconds=delay_seconds)
 
 
 def end_run(session: Session, run: Run, state: str, error: str = "") -> None:
@@ -133,11 +148,11 @@ def end_run(session: Session, run: Run, state: str, error: str = "") -> None:
     check_transition(RUN_STATES, f"run {run.id}", run.state, state)
     run.state = state
     run.error = error
-    run.eta_seconds = None
+    run.eta_seconds = run.estimated_finish_at = None
     run.finished_at = clock(session)
 
 
-def put_back(session: Session, job: Job, reason: str, delay_seconds: float | None = None) -> None:
+def put_back(session: Session, job: Job, reason: str, delay_seconds: float | None = None, *, code: str = "") -> None:
     """After a run without a result: the job is cancelled, paused or queued again, as its owner wants.
 
     It fails, with a dead letter, when its attempts are used up. The run is ended before; the lease is given up here.
@@ -151,19 +166,18 @@ def put_back(session: Session, job: Job, reason: str, delay_seconds: float | Non
     elif job.wanted == "pause" and job.state == "pausing":
         move(session, job, "paused", "paused on request")
     elif failures >= job.max_attempts:
-        fail(session, job, f"{failures} attempts failed; the last: {reason}", failures)
+        fail(session, job, f"{failures} attempts failed; the last: {reason}", failures, code=code)
     else:
-        move(session, job, "queued", reason)
         if delay_seconds is None:
             delay_seconds = RETRY_DELAYS[min(max(failures, 1), len(RETRY_DELAYS)) - 1]
-        outbox.put(session, RUN_JOB, RunJob(job=job.id), device=job.device, delay_seconds=delay_seconds)
+        queue_again(session, job, reason, code, delay_seconds)
 
 
-def fail(session: Session, job: Job, reason: str, attempts: int) -> None:
+def fail(session: Session, job: Job, reason: str, attempts: int, *, code: str = "") -> None:
     """Gives a job up and keeps its message as a dead letter for a person."""
     job.owner = None
     job.lease_expires_at = None
-    move(session, job, "failed", reason)
+    move(session, job, "failed", reason, code)
     now = clock(session)
     id = new_id("dead")
     session.add(
@@ -196,7 +210,7 @@ def reclaim_lost(session: Session) -> list[str]:
         reason = f"worker {job.owner} lost its lease"
         for run in session.execute(select(Run).where(Run.job == job.id, Run.state == "running")).scalars():
             end_run(session, run, "lost", reason)
-        put_back(session, job, reason)
+        put_back(session, job, reason, code="LOST")
     return [job.id for job in lost]
 
 
@@ -213,10 +227,10 @@ def append_event(session: Session, job_id: str, kind: str, detail: dict[str, Any
     return sequence
 
 
-def events_after(session: Session, job_id: str, sequence: int) -> list[JobEvent]:
-    """The job's events with a higher sequence number, in order."""
+def events_after(session: Session, job_id: str, sequence: int, limit: int | None = None) -> list[JobEvent]:
+    """The job's events with a higher sequence number, in order; at most `limit`."""
     query = select(JobEvent).where(JobEvent.job == job_id, JobEvent.sequence > sequence)
-    return list(session.execute(query.order_by(JobEvent.sequence)).scalars())
+    return list(session.execute(query.order_by(JobEvent.sequence).limit(limit)).scalars())
 
 
 def _by_key(session: Session, idempotency_key: str | None) -> Job | None:

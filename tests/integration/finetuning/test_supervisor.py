@@ -231,12 +231,12 @@ def test_a_full_disk_is_tried_again_later(small: World) -> None:
     assert (newest.due_at - newest.created_at).total_seconds() == pytest.approx(60)
 
 
-def test_a_silent_process_is_killed_and_its_run_failed_as_stalled(small: World) -> None:
+def test_a_silent_process_is_killed_and_its_run_failed_as_hung(small: World) -> None:
     small.limit(stall_seconds=3)
     job = small.job()
     small.run(job, scripted("silent"))
     assert small.get(job).state == "queued"
-    assert small.runs(job)[0].error.startswith("STALLED: ")
+    assert small.runs(job)[0].error.startswith("HUNG: ")
 
 
 def test_an_altered_dataset_part_fails_the_job_before_any_training(small: World) -> None:
