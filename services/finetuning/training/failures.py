@@ -1,6 +1,7 @@
 """Why a run fails: one exception with a stable reason, and what other exceptions mean."""
 
 import errno
+import re
 
 import torch
 
@@ -24,8 +25,9 @@ def explain(error: Exception) -> TrainingFailed:
     """What an exception that reached the top means."""
     if isinstance(error, TrainingFailed):
         return error
-    if isinstance(error, OSError) and error.errno in FULL_DISK:
-        return TrainingFailed(FailureReason.DISK_FULL, f"no space left while writing {error.filename or 'a file'}")
+    if _error_number(error) in FULL_DISK:
+        what = getattr(error, "filename", None) or "a file"
+        return TrainingFailed(FailureReason.DISK_FULL, f"no space left while writing {what}")
     if is_out_of_memory(error):
         advice = "lower method.batch_size (and raise method.gradient_accumulation) or method.max_length"
         return TrainingFailed(FailureReason.OUT_OF_MEMORY, f"out of memory: {advice}")
@@ -44,3 +46,11 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)
+
+
+def _error_number(error: Exception) -> int | None:
+    """What the system said; libraries in Rust, which write weights and tokenizers, pass it on in words only."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)$", str(error))
+    return int(found[1]) if found else None

@@ -1,9 +1,6 @@
 """A run that is stopped and continued ends with the bytes of one that was not."""
 
 import json
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,28 +121,3 @@ def test_used_up_budget_fails_but_can_be_raised(tmp_path: Path) -> None:
     assert code == EXIT_FAILED
     assert named(events, "failed")[0]["reason"] == "BUDGET"
     assert run(_spec(tmp_path, budget_seconds=600.0))[0] == EXIT_FINISHED
-
-
-def test_full_disk_keeps_the_old_checkpoints(tmp_path: Path) -> None:
-    spec = _spec(tmp_path, checkpoint_every_steps=3)
-    assert run(spec, StopAfter(3))[0] == EXIT_DRAINED
-    with _largest_file(20_000):
-        code, events = run(spec)
-    assert code == EXIT_FAILED
-    assert named(events, "failed")[0]["reason"] == "DISK_FULL"
-    assert [path.name for path in (spec.work_dir / "checkpoints").iterdir()] == ["step-00000003"]
-
-    code, events = run(spec)
-    assert code == EXIT_FINISHED
-    assert named(events, "started")[0]["start_step"] == 3
-
-
-@contextmanager
-def _largest_file(size: int) -> Iterator[None]:
-    """A disk on which no file grows beyond `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
