@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from shared.pipelines.kinds import KINDS
 from shared.pipelines.method_defaults import WITHOUT_HEAD, refusal, tested_defaults
 from shared.pipelines.method_refusals import refuse_contradictions
+from shared.pipelines.train_rows import check_train_rows
 
 MethodName = Literal[
     "full",
@@ -92,6 +93,11 @@ class MethodConfig(BaseModel):
         "adamw",
         description="adamw_8bit: its memory in a quarter of the bytes; adafactor: with almost none; sgd: with momentum "
         "0.9, at a learning rate that must be given.",
+    )
+    packing: bool | Literal["auto"] = Field(
+        "auto",
+        description="Texts of a batch end to end instead of padded, with the same loss. auto: where it can be and is "
+        "faster (causal models that write).",
     )
     schedule: Literal["linear", "cosine", "constant", "one_cycle"] = Field(
         "linear",
@@ -200,6 +206,7 @@ def complete_method(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"method.{key}: has an effect only with method {_listed(methods)}, not {name}")
     if kind in WITHOUT_HEAD and given.get("head_learning_rate") is not None:
         raise ValueError(f"method.head_learning_rate: has no effect with kind {kind}, which has no head of its own")
+    check_train_rows(kind, name, given, virtual=name in VIRTUAL)
     complete = {**defaults.model_dump(), **given}
     refuse_contradictions(kind, given, complete)
     return complete

@@ -11,12 +11,14 @@ from services.finetuning.spec import EXIT_DRAINED, EXIT_FAILED, EXIT_FINISHED, F
 from services.finetuning.training.attention import plain_short_attention
 from services.finetuning.training.checkpoints import Checkpoints
 from services.finetuning.training.compact import compact
+from services.finetuning.training.conditions import conditions
 from services.finetuning.training.data import SplitRows, read_rows
 from services.finetuning.training.dropout import cheapen_dropout
 from services.finetuning.training.events import Events
 from services.finetuning.training.failures import TrainingFailed, explain
 from services.finetuning.training.material import Material
 from services.finetuning.training.output import write_model
+from services.finetuning.training.packing import lay_end_to_end
 from services.finetuning.training.stopping import StopRequest
 from services.finetuning.training.trainer import Ending, Trainer
 from services.finetuning.training.weights import TrainedWeights
@@ -66,10 +68,13 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     if device.type == "cpu":
         plain_short_attention(model, limit)
         cheapen_dropout(model)
+    end_to_end = lay_end_to_end(spec.method, kind, model)
     precision = choose_precision(spec.method.precision, spec.device)
     weights = TrainedWeights(model, precision, whole=not method.adapter)
     checkpoints = Checkpoints(spec.work_dir / "checkpoints", spec.identity(base.digest), spec.keep_checkpoints)
-    material = Material(kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples)
+    material = Material(
+        kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples, end_to_end
+    )
     trainer = Trainer(spec, material, weights, checkpoints, events, stop)
     trainer.resume()
     events.send(
@@ -80,6 +85,7 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
         tokens=trainer.epochs.tokens,
         truncated=train.truncated,
         precision=precision,
+        end_to_end=end_to_end,
         prompt=spec.options.prompt or "",
         options=spec.options.chosen(spec.kind),
     )
@@ -124,6 +130,16 @@ def _labels(spec: TrainingSpec, kind: Kind, rows: SplitRows) -> tuple[str, ...]:
 
 def _base(spec: TrainingSpec, rows: SplitRows, events: Events) -> BaseModel:
     """The base that was asked for; one that is to be made is made of the train split."""
+    base = _found_base(spec, rows, events)
+    if spec.base_digest and base.digest != spec.base_digest:
+        raise TrainingFailed(
+            FailureReason.BASE_MISSING,
+            f"base model {spec.base!r} is another by now: digest {base.digest}, where {spec.base_digest} is wanted",
+        )
+    return base
+
+
+def _found_base(spec: TrainingSpec, rows: SplitRows, events: Events) -> BaseModel:
     if spec.base != NEW_BASE:
         return resolve_base(spec.base, spec.base_cache)
     texts = [row["text"] for row in rows.train]
@@ -148,4 +164,5 @@ def _card(spec: TrainingSpec, base: BaseModel, labels: tuple[str, ...], limit: i
         precision=precision,
         prompt=spec.options.prompt or "",
         options=spec.options.chosen(spec.kind),
+        conditions=conditions(spec.device, precision),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from shared.modeling.kinds.base import Example, Kind
+from shared.modeling.kinds.base import Batch, Example, Kind
 from shared.modeling.methods.base import Method
 
 
@@ -19,3 +19,10 @@ class Material:
     pad_id: int
     train: Sequence[Example]
     validation: Sequence[Example]
+    end_to_end: bool = False
+    """Whether the texts of a batch are laid end to end rather than padded."""
+
+    def batch(self, examples: Sequence[Example]) -> Batch:
+        """Examples as a step takes them, on the model's device."""
+        made = self.kind.lay_out(examples) if self.end_to_end else self.kind.collate(examples, self.pad_id)
+        return {name: value.to(self.model.device) for name, value in made.items()}

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from services.finetuning.spec import FailureReason
 from services.finetuning.training.failures import TrainingFailed
 from services.finetuning.training.material import Material
-from services.finetuning.training.schedule import batch_seed, learning_rate
+from services.finetuning.training.schedule import batch_seed, learning_rate, momentum
 from services.finetuning.training.weights import TrainedWeights
 from shared.modeling.kinds.base import Example
 from shared.pipelines.methods import MethodConfig
@@ -63,8 +63,13 @@ class Stepper:
 
     def _set_rate(self, step: int) -> float:
         rate = learning_rate(self._config, step, self._total_steps)
+        pull = momentum(self._config, step, self._total_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group.get("share", 1.0)
+            if pull is not None and "betas" in group:
+                group["betas"] = (pull, group["betas"][1])
+            elif pull is not None and "momentum" in group:
+                group["momentum"] = pull
         return rate
 
     def _gradients(self, step: int, batches: Sequence[Sequence[Example]], weight: int) -> float:
@@ -74,9 +79,7 @@ class Stepper:
     def _backward(self, step: int, part: int, examples: Sequence[Example], weight: int) -> float:
         torch.manual_seed(batch_seed(self._seed, step, part))
         kind, model = self._material.kind, self._material.model
-        batch = kind.collate(examples, self._material.pad_id)
-        on_device = {name: value.to(model.device) for name, value in batch.items()}
-        loss = kind.loss(model, on_device, self._config.label_smoothing) / weight
+        loss = kind.loss(model, self._material.batch(examples), self._config.label_smoothing) / weight
         penalty = self._material.method.penalty(model) if part == 0 else None
         torch.autograd.backward(loss if penalty is None else loss + penalty)
         self._weights.collect_gradients()

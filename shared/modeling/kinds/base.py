@@ -98,6 +98,15 @@ class Kind(ABC):
         """Pad to the longest: `input_ids`, `attention_mask` (rows x positions) and `targets`. What it draws at random
         comes from torch's global generator, which is seeded for every batch."""
 
+    @property
+    def lays_out(self) -> bool:
+        """Whether texts can be laid end to end, once the model's attention is told (`end_to_end.attend_apart`)."""
+        return False
+
+    def lay_out(self, examples: Sequence[Example]) -> Batch:
+        """As `collate` without padding, for a kind that `lays_out`: the loss is the same."""
+        raise AssertionError(f"{self.name} pads")
+
     @abstractmethod
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
         """The loss summed (not averaged) over the batch's predictions, float32 scalar."""

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from shared.errors import InvalidArgument
 from shared.modeling.kinds.base import IGNORED, Batch, Encoded, Example, Kind, Row, inputs, pad
+from shared.modeling.kinds.end_to_end import lay_out, told_apart
 from shared.pipelines.options import Options
 
 LARGEST_EXPONENT = 700.0
@@ -68,6 +69,13 @@ class Writing(Kind):
     def collate(self, examples: Sequence[Example], pad_id: int) -> Batch:
         return {**inputs(examples, pad_id), "targets": pad([example.targets for example in examples], IGNORED)}
 
+    @property
+    def lays_out(self) -> bool:
+        return not self.seq2seq
+
+    def lay_out(self, examples: Sequence[Example]) -> Batch:
+        return lay_out(examples)
+
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
         return token_losses(model, batch, smoothing).sum()
 
@@ -83,7 +91,8 @@ class Writing(Kind):
 
 
 def token_losses(model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
-    """Loss in nats of every target, 0 where nothing is learnt: float32, rows x positions that some row learns."""
+    """Loss in nats of every target, 0 where nothing is learnt: float32, rows x positions that some row learns
+    (of texts laid end to end 1 x positions, in their order)."""
     if getattr(model.config, "is_encoder_decoder", False):
         following = batch["targets"]
         given = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
@@ -95,7 +104,7 @@ def token_losses(model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -
         # logits are made only where some row of the batch learns. Counted from the end, because some methods put
         # tokens of their own in front.
         keep = positions - batch["input_ids"].shape[1]
-        logits = model(input_ids=batch["input_ids"], logits_to_keep=keep, use_cache=False).logits
+        logits = model(input_ids=batch["input_ids"], logits_to_keep=keep, use_cache=False, **told_apart(batch)).logits
         following = following[:, positions]
     losses = functional.cross_entropy(
         logits.flatten(0, 1).float(),
