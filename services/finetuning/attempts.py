@@ -3,7 +3,7 @@
 Every function raises LeaseLost, having written nothing, when another worker holds the job by now.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -87,11 +87,8 @@ def succeed(database: Database, attempt: Attempt, uri: str, card: ModelCard, met
 
     Returns the version's number; None when the job was cancelled at the last moment.
     """
-    with holding(database, attempt) as (session, run):
-        job = jobs.get(session, attempt.job.id, lock=True)
-        if job.wanted == "cancel":
-            _put_down(session, job, run, 0)
-            return None
+
+    def make_version(session: Session, job: Job) -> str:
         made = models.add_version(
             session,
             model=job.pipeline,
@@ -104,16 +101,34 @@ def succeed(database: Database, attempt: Attempt, uri: str, card: ModelCard, met
             adapter_digest=card.adapter_digest,
             labels=list(card.labels),
             job=job.id,
-            run=run.id,
+            run=attempt.run,
             dataset_version=job.dataset_version,
             metrics=metrics,
+            conditions=card.conditions,
         )
         evaluations.request(session, job.pipeline, made.version)
-        jobs.end_run(session, run, "succeeded")
         job.model_version = made.version
-        _end(session, job, "succeeded", f"model version {made.version}")
+        return f"model version {made.version}"
+
+    job = conclude(database, attempt, make_version)
+    return job.model_version if job else None
+
+
+def conclude(database: Database, attempt: Attempt, record: Callable[[Session, Job], str]) -> Job | None:
+    """Ends a job that did what it was for, in one transaction with `record`, which returns the reason in words.
+
+    None when the job was cancelled at the last moment; nothing is recorded then.
+    """
+    with holding(database, attempt) as (session, run):
+        job = jobs.get(session, attempt.job.id, lock=True)
+        if job.wanted == "cancel":
+            _put_down(session, job, run, 0)
+            return None
+        reason = record(session, job)
+        jobs.end_run(session, run, "succeeded")
+        _end(session, job, "succeeded", reason)
         _forget_checkpoints(session, job)
-        return made.version
+        return job
 
 
 def stop(database: Database, attempt: Attempt, delay_seconds: float = 0) -> str:
