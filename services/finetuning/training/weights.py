@@ -2,17 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
 from transformers import PreTrainedModel
 
 from services.finetuning.training.compact import CompactEmbedding
 from shared.modeling.methods.parts import in_head
-from shared.pipelines.methods import MethodConfig
 
 
 class TrainedWeights:
@@ -46,23 +42,6 @@ class TrainedWeights:
         for module in model.modules():
             if isinstance(module, CompactEmbedding):
                 module.output_dtype = torch.bfloat16
-
-    def optimizer(self, config: MethodConfig) -> AdamW:
-        """AdamW on the masters; matrices decay, embeddings, biases and norms do not.
-
-        A group's `share` is its learning rate over the schedule's: the new head may have one of its own.
-        """
-        head_share = (config.head_learning_rate or config.learning_rate) / config.learning_rate
-        groups: list[dict[str, Any]] = []
-        for decayed, share in product((True, False), sorted({1.0, head_share})):
-            names = [
-                name
-                for name in self.masters
-                if (name in self.decayed) == decayed and (head_share if name in self.head else 1.0) == share
-            ]
-            params = [self.masters[name] for name in names]
-            groups.append({"params": params, "share": share} | ({} if decayed else {"weight_decay": 0.0}))
-        return AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
     def collect_gradients(self) -> None:
         """Add the copies' gradients to the masters'."""

@@ -1,6 +1,8 @@
 import pytest
+import torch
+from torch.optim.lr_scheduler import OneCycleLR
 
-from services.finetuning.training.schedule import batch_seed, learning_rate
+from services.finetuning.training.schedule import batch_seed, learning_rate, momentum
 from shared.pipelines.methods import MethodConfig
 
 TOTAL = 100
@@ -31,6 +33,34 @@ def test_constant_rate_stays() -> None:
 
 def test_no_warm_up_starts_at_the_peak() -> None:
     assert _rates(warmup_ratio=0.0)[0] == 1e-3
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.55])
+def test_one_cycle_goes_torchs_way(share: float) -> None:
+    config = MethodConfig(learning_rate=1e-3, warmup_ratio=share, schedule="one_cycle")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    theirs = OneCycleLR(optimizer, max_lr=1e-3, total_steps=TOTAL, pct_start=share)
+    for step in range(TOTAL):
+        (group,) = optimizer.param_groups
+        assert learning_rate(config, step, TOTAL) == pytest.approx(group["lr"])
+        assert momentum(config, step, TOTAL) == pytest.approx(group["momentum"])
+        optimizer.step()
+        if step < TOTAL - 1:
+            theirs.step()
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant", "one_cycle"])
+def test_the_shortest_runs_have_rates_too(schedule: str, share: float, total: int) -> None:
+    config = MethodConfig.model_validate({"learning_rate": 1e-3, "warmup_ratio": share, "schedule": schedule})
+    rates = [learning_rate(config, step, total) for step in range(total)]
+    assert all(0 < rate <= 1e-3 for rate in rates)
+    assert rates[0] > 1e-5
+
+
+def test_only_one_cycle_moves_the_momentum() -> None:
+    assert momentum(MethodConfig(schedule="cosine"), 3, TOTAL) is None
 
 
 def test_each_batch_has_its_own_seed() -> None:

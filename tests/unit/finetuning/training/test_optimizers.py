@@ -1,0 +1,128 @@
+"""Each optimizer learns, is resumed exactly, and decays what it should."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from services.finetuning.spec import EXIT_DRAINED, EXIT_FINISHED
+from services.finetuning.training.adamw_8bit import SMALL, AdamW8bit, Packed, dynamic_codes
+from services.finetuning.training.optimizers import MAKERS, make_optimizer
+from services.finetuning.training.weights import TrainedWeights
+from shared.modeling.kinds import find_kind
+from shared.modeling.methods import find_method
+from shared.pipelines.methods import MethodConfig, resolve_method
+from tests.support.tiny_models import tiny_encoder
+from tests.support.training_runs import StopAfter, make_spec, named, run, some_rows, weights_of
+
+RATES = {"adamw": 3e-3, "adamw_8bit": 3e-3, "adafactor": 3e-3, "sgd": 0.1}
+OTHERS = ["adamw_8bit", "adafactor", "sgd"]
+
+
+def _model(folder: Path) -> Any:
+    model = find_kind("classification").load(tiny_encoder(folder / "base"), ("bad", "good"))
+    return find_method("full").prepare(model, "classification", MethodConfig())
+
+
+@pytest.mark.parametrize("optimizer", list(MAKERS))
+def test_only_matrices_decay(tmp_path: Path, optimizer: str) -> None:
+    """With gradients of nothing, what moves is what decays."""
+    weights = TrainedWeights(_model(tmp_path), "float32")
+    before = {name: value.detach().clone() for name, value in weights.masters.items()}
+    config = MethodConfig(optimizer=optimizer, learning_rate=0.1, weight_decay=0.5)
+    made = make_optimizer(weights, config)
+    for value in weights.masters.values():
+        value.grad = torch.zeros_like(value)
+    made.step()
+    shrunk = {name for name, value in weights.masters.items() if not torch.equal(value, before[name])}
+    assert shrunk == {name for name, value in before.items() if value.ndim > 1 and "embeddings" not in name}
+    assert {"classifier.weight", "bert.encoder.layer.0.output.dense.weight"} <= shrunk
+    for name in shrunk:
+        assert torch.allclose(weights.masters[name], before[name] * 0.95, rtol=1e-4, atol=1e-8), name
+
+
+@pytest.mark.parametrize("optimizer", OTHERS)
+def test_optimizer_learns_and_is_resumed_byte_for_byte(tmp_path: Path, optimizer: str) -> None:
+    rows = some_rows("classification", 24) + some_rows("classification", 4, "validation", 100)
+    method = {"optimizer": optimizer, "learning_rate": RATES[optimizer], "epochs": 3, "dropout": 0.0}
+    calm = make_spec(
+        tmp_path, "classification", rows, method, output_dir=tmp_path / "calm", work_dir=tmp_path / "calm-work"
+    )
+    code, events = run(calm)
+    assert code == EXIT_FINISHED
+    spec = make_spec(tmp_path, "classification", rows, method)
+    assert run(spec, StopAfter(1))[0] == EXIT_DRAINED
+    assert run(spec, StopAfter(6))[0] == EXIT_DRAINED
+    assert run(spec)[0] == EXIT_FINISHED
+    assert weights_of(spec.output_dir) == weights_of(calm.output_dir)
+    losses = [event["loss"] for event in named(events, "progress")]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("optimizer", OTHERS)
+def test_adapters_take_every_optimizer(tmp_path: Path, optimizer: str) -> None:
+    method = {"name": "lora", "optimizer": optimizer, "learning_rate": 0.01, "epochs": 1, "precision": "bfloat16"}
+    assert run(make_spec(tmp_path, "chat", some_rows("chat", 8), method))[0] == EXIT_FINISHED
+
+
+def test_sgd_wants_a_learning_rate_of_its_own() -> None:
+    with pytest.raises(ValueError, match="learning_rate"):
+        resolve_method("classification", {"optimizer": "sgd"})
+    assert resolve_method("classification", {"optimizer": "sgd", "learning_rate": 0.1}).learning_rate == 0.1
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_byte_stands_for_256_numbers_that_are_dense_near_zero(signed: bool) -> None:
+    codes = dynamic_codes(signed)
+    assert len(set(codes.tolist())) == 256
+    assert codes.max() == 1
+    assert (codes == 0).sum() == 1
+    assert (codes < 0).any() == signed
+    assert codes[codes > 0].min() < 1e-6
+
+
+def test_packed_numbers_come_back_nearly() -> None:
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(1000, generator=generator) * torch.logspace(-3, 2, 1000)
+    packed, codes, scales = Packed(signed=True), torch.zeros(1000, dtype=torch.uint8), torch.zeros(4)
+    packed.pack(values, codes, scales)
+    largest = scales.repeat_interleave(256)[:1000]
+    assert ((packed.unpack(codes, scales) - values).abs() <= 0.01 * largest).all()
+    packed.pack(torch.zeros(1000), codes, scales)
+    assert not packed.unpack(codes, scales).any()
+
+
+@pytest.mark.parametrize("shape", [(SMALL - 1,), (70, 130), (3, SMALL)])
+def test_moments_of_a_byte_lead_where_those_of_four_do(shape: tuple[int, ...]) -> None:
+    """A noisy bowl: both come from a distance of 1 to nearly the same place."""
+    goal = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+
+    def ends(make: Any) -> Tensor:
+        weight = nn.Parameter(goal + 1)
+        optimizer = make([weight], lr=0.02, weight_decay=0.0)
+        generator = torch.Generator().manual_seed(3)
+        for _ in range(150):
+            weight.grad = (weight - goal).detach() + 0.1 * torch.randn(shape, generator=generator)
+            optimizer.step()
+        return weight.detach() - goal
+
+    exact, packed = ends(torch.optim.AdamW), ends(AdamW8bit)
+    assert packed.abs().mean() < 0.1
+    assert (packed - exact).abs().mean() < 0.02
+    if weight_count(shape) < SMALL:
+        assert torch.allclose(packed, exact, atol=1e-5)
+
+
+def weight_count(shape: tuple[int, ...]) -> int:
+    return int(torch.tensor(shape).prod())
+
+
+def test_packed_moments_take_a_quarter_of_the_memory() -> None:
+    weight = nn.Parameter(torch.zeros(512, 512))
+    optimizer = AdamW8bit([weight], lr=0.1)
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    held = sum(value.nbytes for value in optimizer.state[weight].values())
+    assert held < 0.26 * 2 * weight.nbytes
