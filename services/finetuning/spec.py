@@ -70,6 +70,18 @@ class DatasetInput:
 
 
 @dataclass(frozen=True)
+class Start:
+    """A version of the model whose weights training begins with, instead of the base model's or a fresh adapter."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    version: Annotated[int, Field(ge=1)]
+    folder: Path
+    digest: Name
+    """Of its adapter, or of its weights where it is a whole model."""
+
+
+@dataclass(frozen=True)
 class TrainingSpec:
     """Everything one run needs. The same `identity` gives the same weights on CPU with the same threads."""
 
@@ -99,6 +111,15 @@ class TrainingSpec:
     """No part of the identity: a run goes on with another number of processes."""
     base_digest: str = ""
     """Of the base, where it is known beforehand; another base is refused."""
+    start: Start | None = None
+    """None: the base model."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the run's log should know beforehand."""
+    budget_steps: Annotated[int, Field(ge=1)] | None = None
+    revision: str = ""
+    """Of the code, kept in every checkpoint; empty: neither kept nor checked."""
+    any_revision: bool = False
+    """Go on also at a checkpoint that another code revision made."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -125,4 +146,6 @@ class TrainingSpec:
             "seed": self.seed,
             "options": self.options.chosen(self.kind) if self.kind in KINDS else {},
         }
+        if self.start is not None:
+            decides["start"] = self.start.digest
         return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

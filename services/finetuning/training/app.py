@@ -5,20 +5,22 @@ import traceback
 from itertools import chain
 
 import torch
-from transformers import set_seed
+from transformers import PreTrainedModel, set_seed
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FAILED, EXIT_FINISHED, FailureReason, TrainingSpec
 from services.finetuning.training.attention import plain_short_attention
 from services.finetuning.training.checkpoints import Checkpoints
+from services.finetuning.training.class_weights import class_weights
 from services.finetuning.training.compact import compact
 from services.finetuning.training.conditions import conditions
 from services.finetuning.training.data import SplitRows, read_rows
-from services.finetuning.training.dropout import cheapen_dropout
+from services.finetuning.training.dropout import cheapen_dropout, set_dropout
 from services.finetuning.training.events import Events
 from services.finetuning.training.failures import TrainingFailed, explain
 from services.finetuning.training.material import Material
 from services.finetuning.training.output import write_model
 from services.finetuning.training.packing import lay_end_to_end
+from services.finetuning.training.recomputing import recompute_layers
 from services.finetuning.training.stopping import StopRequest
 from services.finetuning.training.trainer import Ending, Trainer
 from services.finetuning.training.weights import TrainedWeights
@@ -29,7 +31,7 @@ from shared.modeling.kinds import find_kind
 from shared.modeling.kinds.base import Kind, length_limit
 from shared.modeling.loading import load_tokenizer
 from shared.modeling.methods import find_method
-from shared.modeling.methods.base import text_limit
+from shared.modeling.methods.base import Method, text_limit
 from shared.modeling.quiet import quiet_libraries
 from shared.modeling.scratch.making import make_base
 from shared.pipelines.kinds import NEW_BASE
@@ -56,12 +58,14 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     base = _base(spec, rows, events)
     tokenizer = load_tokenizer(base.path)
     set_seed(spec.seed)
-    model = method.prepare(kind.load(base.path, labels), kind.name, spec.method)
+    model = _model(spec, kind, method, base, labels)
     limit = text_limit(spec.method, length_limit(model, tokenizer, spec.method.max_length), model)
     train = kind.encode(tokenizer, rows.train, labels, limit)
     validation = kind.encode(tokenizer, rows.validation, labels, limit)
     if not train.examples:
         raise TrainingFailed(FailureReason.BAD_DATA, "the train split has nothing that could be learnt")
+    weights_of_labels = class_weights(spec.method.class_weights, labels, train.examples, spec.options.multi_label)
+    kind.class_weights = None if weights_of_labels is None else weights_of_labels.to(device)
     if not method.adapter:
         compact(model, chain.from_iterable(example.tokens() for example in train.examples + validation.examples))
     torch.nn.Module.to(model, device)
@@ -71,7 +75,13 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     end_to_end = lay_end_to_end(spec.method, kind, model)
     precision = choose_precision(spec.method.precision, spec.device)
     weights = TrainedWeights(model, precision, whole=not method.adapter)
-    checkpoints = Checkpoints(spec.work_dir / "checkpoints", spec.identity(base.digest), spec.keep_checkpoints)
+    checkpoints = Checkpoints(
+        spec.work_dir / "checkpoints",
+        spec.identity(base.digest),
+        spec.keep_checkpoints,
+        spec.revision,
+        any_revision=spec.any_revision,
+    )
     material = Material(
         kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples, end_to_end
     )
@@ -81,6 +91,7 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
         "started",
         total_steps=trainer.total_steps,
         start_step=trainer.cursor.step,
+        checkpoint_revision=checkpoints.other_revision,
         rows=len(train.examples),
         tokens=trainer.epochs.tokens,
         truncated=train.truncated,
@@ -104,6 +115,17 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
             metrics=trainer.cursor.metrics,
         )
     return ending
+
+
+def _model(spec: TrainingSpec, kind: Kind, method: Method, base: BaseModel, labels: tuple[str, ...]) -> PreTrainedModel:
+    """What is trained, on the CPU, float32."""
+    loaded = kind.load(base.path, labels)
+    if spec.method.dropout is not None:
+        set_dropout(loaded, spec.method.dropout)
+    model = method.prepare(loaded, kind.name, spec.method)
+    if spec.method.gradient_checkpointing:
+        recompute_layers(model)
+    return model
 
 
 def _prepare_torch(spec: TrainingSpec) -> torch.device:

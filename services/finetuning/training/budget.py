@@ -11,7 +11,7 @@ class Budget:
     """Counts the time spent training, over all attempts that left a checkpoint."""
 
     def __init__(self, spec: TrainingSpec, cursor: Cursor) -> None:
-        self._allowed = spec.budget_seconds
+        self._allowed, self._steps = spec.budget_seconds, spec.budget_steps
         self._earlier, self._started_at = cursor.seconds, time.monotonic()
 
     @property
@@ -19,12 +19,14 @@ class Budget:
         """Spent so far."""
         return self._earlier + time.monotonic() - self._started_at
 
-    @property
-    def used_up(self) -> bool:
-        return self._allowed is not None and self.seconds > self._allowed
+    def used_up(self, step: int) -> bool:
+        """Whether no step may follow `step`."""
+        return self._steps_used_up(step) or (self._allowed is not None and self.seconds > self._allowed)
 
     def failure(self, step: int, total_steps: int) -> TrainingFailed:
         """What ends a run whose budget is used up."""
-        return TrainingFailed(
-            FailureReason.BUDGET, f"budget of {self._allowed:g} s used up at step {step} of {total_steps}"
-        )
+        allowed = f"{self._steps} steps" if self._steps_used_up(step) else f"{self._allowed:g} s"
+        return TrainingFailed(FailureReason.BUDGET, f"budget of {allowed} used up at step {step} of {total_steps}")
+
+    def _steps_used_up(self, step: int) -> bool:
+        return self._steps is not None and step >= self._steps

@@ -39,12 +39,20 @@ class SavedCheckpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one job, in one folder. `identity` ties them to a spec."""
+    """The checkpoints of one job, in one folder. `identity` ties them to a spec, `revision` to the code.
 
-    def __init__(self, folder: Path, identity: str, keep: int) -> None:
+    One that another revision made is continued only with `any_revision`: its bytes may differ from what this code makes.
+    """
+
+    def __init__(
+        self, folder: Path, identity: str, keep: int, revision: str = "", *, any_revision: bool = False
+    ) -> None:
         self._folder = folder
         self._identity = identity
         self._keep = keep
+        self._revision, self._any_revision = revision, any_revision
+        self.other_revision = ""
+        """Code revision that made the checkpoint which was resumed, where that is another one."""
         self._damaged: set[Path] = set()
 
     def save(
@@ -59,7 +67,8 @@ class Checkpoints:
             if method:
                 write_tensors(aside / METHOD, dict(method))
             copy_log(self._folder.parent, cursor.rows_log_bytes, aside)
-            _write_json(aside / "state.json", {"identity": self._identity, "cursor": asdict(cursor)})
+            state = {"identity": self._identity, "revision": self._revision, "cursor": asdict(cursor)}
+            _write_json(aside / "state.json", state)
             for path in sorted(aside.iterdir()):
                 flush(path)
             _write_json(aside / MANIFEST, {path.name: file_digest(path) for path in sorted(aside.iterdir())})
@@ -77,7 +86,7 @@ class Checkpoints:
     ) -> tuple[Cursor, dict[str, Tensor]] | None:
         """Load the newest checkpoint that verifies, telling of those passed over; None when there is none.
 
-        Raises TrainingFailed (BAD_SPEC) when it belongs to another spec.
+        Raises TrainingFailed when it belongs to another spec (BAD_SPEC) or another code revision made it (REVISION).
         """
         self.discard_partial()
         for path in newest_first(self._folder):
@@ -94,11 +103,12 @@ class Checkpoints:
     def restore(self, path: Path, weights: TrainedWeights, optimizer: Optimizer) -> tuple[Cursor, dict[str, Tensor]]:
         """Load a checkpoint that `verifies`; what the method remembered comes back beside the cursor.
 
-        Raises ValueError when it belongs to another spec.
+        Raises ValueError when it belongs to another spec, and TrainingFailed when another code revision made it.
         """
         state = json.loads((path / "state.json").read_text())
         if state["identity"] != self._identity:
             raise ValueError(f"checkpoint {path.name} was made with another spec or dataset version")
+        self._check_revision(path, state.get("revision", ""))
         weights.restore(load_file(path / "weights.safetensors"))
         for key, value in load_file(path / "optimizer.safetensors").items():
             name, _, entry = key.rpartition("/")
@@ -107,6 +117,18 @@ class Checkpoints:
         method = load_file(path / METHOD) if (path / METHOD).exists() else {}
         bring_back(path, self._folder.parent)
         return Cursor(**state["cursor"]), method
+
+    def _check_revision(self, path: Path, made_by: str) -> None:
+        """Checkpoints of old tell no revision; they are continued."""
+        if not (made_by and self._revision) or made_by == self._revision:
+            return
+        if not self._any_revision:
+            raise TrainingFailed(
+                FailureReason.REVISION,
+                f"checkpoint {path.name} was made by code revision {made_by}, this worker has {self._revision}; "
+                "resume it where that revision runs, or declare that another may go on (--allow-revision)",
+            )
+        self.other_revision = made_by
 
     def _prune(self) -> None:
         """Leave the newest good ones; of what is damaged, none."""

@@ -81,7 +81,7 @@ class Trainer:
             if self.stop.wanted or self.events.closed:
                 self._checkpoint()
                 return Ending.DRAINED
-            if self.budget.used_up:
+            if self.budget.used_up(self.cursor.step):
                 self._checkpoint()
                 raise self.budget.failure(self.cursor.step, self.total_steps)
             self._step()
@@ -107,6 +107,7 @@ class Trainer:
             loss=taken.loss,
             learning_rate=taken.learning_rate,
             gradient_norm=taken.gradient_norm,
+            seconds=round(self.budget.seconds, 3),
             **rates,
         )
         self.curve.step(
