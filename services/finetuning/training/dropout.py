@@ -1,4 +1,4 @@
-"""Dropout with a cheap mask on the CPU.
+"""Dropout: another rate than the model's own, and a cheap mask on the CPU.
 
 torch draws its CPU masks one double a value on one thread, which is a fifth of a MiniLM step. Here one 64-bit draw
 serves four values, so p is rounded to 1/65536.
@@ -25,6 +25,17 @@ class CheapDropout(nn.Module):
         lanes = draws.view(torch.int16)[: values.numel()].view(values.shape)
         kept = lanes >= round(self.p * DRAWS) - DRAWS // 2
         return values * kept.to(values.dtype).mul_(1 / (1 - self.p))
+
+
+def set_dropout(model: nn.Module, rate: float) -> None:
+    """Give every dropout of the model one rate, whether it is a module or a number that a module passes on. Whole
+    layers that are left out at random ("layerdrop") are another thing and stay."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        for name, value in list(vars(module).items()):
+            if "dropout" in name and type(value) is float:
+                setattr(module, name, rate)
 
 
 def cheapen_dropout(model: nn.Module) -> None:

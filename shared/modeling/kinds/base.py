@@ -71,6 +71,8 @@ class Kind(ABC):
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
+        self.class_weights: Tensor | None = None
+        """How much each label counts in `loss`, float32 (labels,), for kinds that are `labelled`; never in `score`."""
 
     @abstractmethod
     def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:

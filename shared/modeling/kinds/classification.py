@@ -53,7 +53,7 @@ class Classification(Kind):
         return {**inputs(examples, pad_id), "targets": pad([example.targets for example in examples], IGNORED)}
 
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
-        return self._loss(logits_of(model, batch), batch["targets"], smoothing)
+        return self._loss(logits_of(model, batch), batch["targets"], smoothing, self.class_weights)
 
     @torch.inference_mode()
     def score(
@@ -66,7 +66,7 @@ class Classification(Kind):
         targets = pad([example.targets for example in examples], IGNORED)
         truth, guess = chosen(made, targets), self._guess(made)
         return {
-            "loss": float(self._loss(made, targets, 0.0)) / len(examples),
+            "loss": float(self._loss(made, targets)) / len(examples),
             "accuracy": float((truth == guess).all(1).float().mean()),
             "macro_f1": macro_f1(truth, guess),
         }
@@ -86,12 +86,16 @@ class Classification(Kind):
                 )
         return [index[label] for label in found]
 
-    def _loss(self, logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    def _loss(
+        self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
+    ) -> Tensor:
         if not self.options.multi_label:
-            return functional.cross_entropy(logits, targets[:, 0], label_smoothing=smoothing, reduction="sum")
+            return functional.cross_entropy(
+                logits, targets[:, 0], class_weights, label_smoothing=smoothing, reduction="sum"
+            )
         wanted = chosen(logits, targets).to(logits.dtype)
         return functional.binary_cross_entropy_with_logits(
-            logits, wanted * (1 - smoothing) + smoothing / 2, reduction="sum"
+            logits, wanted * (1 - smoothing) + smoothing / 2, reduction="sum", pos_weight=class_weights
         )
 
     def _guess(self, logits: Tensor) -> Tensor:

@@ -59,7 +59,11 @@ class RelationExtraction(Kind):
 
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
         return functional.cross_entropy(
-            logits_of(model, batch), batch["targets"], label_smoothing=smoothing, reduction="sum"
+            logits_of(model, batch),
+            batch["targets"],
+            self.class_weights,
+            label_smoothing=smoothing,
+            reduction="sum",
         )
 
     @torch.inference_mode()

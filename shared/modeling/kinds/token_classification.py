@@ -76,6 +76,7 @@ class TokenClassification(Kind):
         return functional.cross_entropy(
             logits_of(model, batch).flatten(0, 1),
             batch["targets"].flatten(),
+            self.class_weights,
             ignore_index=IGNORED,
             label_smoothing=smoothing,
             reduction="sum",
