@@ -10,7 +10,6 @@ not, and the format is a few lines (TFRecord: length, CRC-32C, data, CRC-32C).
 import struct
 import time
 from pathlib import Path
-from typing import BinaryIO
 
 from services.finetuning import convert
 from services.finetuning.tracking.tracker import Experiment, Point
@@ -28,39 +27,38 @@ class TensorBoard:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file: BinaryIO | None = None
+        self._path = folder
 
     def begin(self, experiment: Experiment) -> None:
         now = time.time()
         self._folder.mkdir(parents=True, exist_ok=True)
         earlier = list(self._folder.glob(PATTERN))
-        path = self._folder / f"events.out.tfevents.{experiment.attempt:010d}.{experiment.run}"
-        self._file = path.open("wb", buffering=0)
+        self._path = self._folder / f"events.out.tfevents.{experiment.attempt:010d}.{experiment.run}"
         self._append(convert.opening(now))
         self._append(convert.hyper_parameters(now, experiment.settings))
-        for old in earlier:
-            old.unlink(missing_ok=True)
+        for path in earlier:
+            path.unlink(missing_ok=True)
 
     def point(self, point: Point) -> None:
         self._append(convert.scalars(point.step, point.time, point.values))
 
     def end(self, state: str) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Nothing is held open: whatever ends a run, its points are there."""
 
     def store(self, artifacts: Artifacts, uri: str) -> None:
-        """Puts the file under `uri`, in place of those of earlier runs. Raises Unavailable."""
+        """Puts the file under `uri`, in place of those of earlier runs; a later run's stays. Raises Unavailable."""
         for path in self._folder.glob(PATTERN):
             there = artifacts.list(uri)
+            if any(name > path.name for name in there):
+                continue
             artifacts.write_bytes(f"{uri}/{path.name}", path.read_bytes())
             for earlier in there:
                 if earlier < path.name:
                     artifacts.delete(f"{uri}/{earlier}")
 
     def _append(self, event: bytes) -> None:
-        assert self._file is not None, "begun"
-        self._file.write(record(event))
+        with self._path.open("ab") as file:
+            file.write(record(event))
 
 
 def record(data: bytes) -> bytes:

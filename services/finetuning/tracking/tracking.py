@@ -54,7 +54,6 @@ class Tracking:
         try:
             watch.check()
         except LeaseLost:
-            self._board.end("")
             return
         if self._begun:
             state = "cancelled" if watch.cancel else STATES[ended]
