@@ -17,7 +17,7 @@ from shared.storage.database import Database, clock
 from shared.storage.ids import new_id
 from shared.storage.leases import Lease
 from shared.storage.repositories import evaluations, jobs, models, queue
-from shared.storage.tables import Checkpoint, DeadLetter, Job, Run
+from shared.storage.tables import Checkpoint, DeadLetter, Job, ModelVersion, Run
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,12 @@ def conclude(database: Database, attempt: Attempt, record: Callable[[Session, Jo
         _end(session, job, "succeeded", reason)
         _forget_checkpoints(session, job)
         return job
+
+
+def is_recorded(database: Database, uri: str) -> bool:
+    """Whether a model version has its weights there."""
+    with database.read() as session:
+        return session.scalar(select(ModelVersion.version).where(ModelVersion.weights_uri == uri).limit(1)) is not None
 
 
 def stop(database: Database, attempt: Attempt, delay_seconds: float = 0) -> str:

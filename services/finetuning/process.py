@@ -31,20 +31,23 @@ class TrainingProcess:
         self._channel, theirs = socket.socketpair()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as the process
         with theirs:
-            self._process = subprocess.Popen(
-                [*command, "--socket", str(theirs.fileno()), *(["--quiet"] if quiet else [])],
-                env=child_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=self._errors,
-                stderr=self._errors,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            self._process = self._start([*command, *(["--quiet"] if quiet else [])], theirs.fileno())
         self._events = -1
         self._poll = select.poll()
         self._rest = b""
         self.ended = False
         """No event can come any more."""
+
+    def _start(self, command: Sequence[str], channel: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [*command, "--socket", str(channel)],
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=self._errors,
+            stderr=self._errors,
+            pass_fds=[channel],
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:

@@ -50,8 +50,20 @@ class RunRecord:
             write(event)
 
     def checkpoint(self, step: int, uri: str, digest: str, keep: int) -> None:
-        """Records a checkpoint, and forgets all but the job's newest `keep`."""
+        """Records a checkpoint, and forgets all but the job's newest `keep`.
+
+        Those of later steps are forgotten as well: the run did not go on from them, so they can't be good.
+        """
         self._write(lambda session, run: _record_checkpoint(session, run, step, uri, digest, keep))
+
+    def checkpoints(self) -> set[str]:
+        """URIs of the job's checkpoints in the books. Raises Unavailable."""
+        with self._database.read() as session:
+            return set(session.scalars(select(Checkpoint.uri).where(Checkpoint.job == self._attempt.job.id)))
+
+    def warn(self, message: str) -> None:
+        """Tells the job's owner of something that the training process knows nothing of."""
+        self._log({"level": "warning", "message": message})
 
     def flush(self) -> None:
         """Tries to write what waits; quiet when the database is still away."""
@@ -110,8 +122,10 @@ def _append(session: Session, run: Run, kind: str, event: Event) -> None:
 
 def _record_checkpoint(session: Session, run: Run, step: int, uri: str, digest: str, keep: int) -> None:
     query = select(Checkpoint).where(Checkpoint.job == run.job).order_by(Checkpoint.step.desc(), Checkpoint.id.desc())
-    for older in list(session.execute(query).scalars())[keep - 1 :]:
-        session.delete(older)
+    known = list(session.execute(query).scalars())
+    later, older = [row for row in known if row.step >= step], [row for row in known if row.step < step]
+    for row in [*later, *older[keep - 1 :]]:
+        session.delete(row)
     session.add(
         Checkpoint(
             job=run.job, run=run.id, fence=run.fence, step=step, uri=uri, digest=digest, created_at=clock(session)

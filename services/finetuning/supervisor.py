@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from services.finetuning import attempts, checkpoint_store, gauges, verification
@@ -96,9 +98,9 @@ class Supervisor:
             return self._give_back(attempt, place, ending, watch, context)
 
     def _train(self, attempt: Attempt, place: Workplace, watch: JobWatch, context: HandlerContext) -> Ending:
-        spec, process = self._begin(attempt, place, watch, context.database)
         settings, pipeline = self._settings, attempt.job.pipeline
         record = RunRecord(context.database, attempt)
+        spec, process = self._begin(attempt, place, watch, context.database, record)
         store = CheckpointStore(self._artifacts, record, attempt.job.id, attempt.run)
         tracking = open_tracking(settings, attempt, place)
 
@@ -118,16 +120,23 @@ class Supervisor:
             return ending
         finally:
             process.close()
-            store.close(finish=ended == "stopped")
+            store.close(finish=ended == "stopped", patience=settings.grace_seconds * (1 - STOP_SHARE) / 2)
             record.flush()
             tracking.close(ended, self._artifacts, watch)
 
+    def _in_units(self, ending: Ending, attempt: Attempt) -> Ending:
+        """A budget in cost units is told as such: the training process knows seconds only."""
+        if ending.reason != FailureReason.BUDGET:
+            return ending
+        words = allowance(attempt.job, self._settings.cost_rate(attempt.job.device)).words
+        return replace(ending, message=ending.message + words)
+
     def _begin(
-        self, attempt: Attempt, place: Workplace, watch: JobWatch, database: Database
+        self, attempt: Attempt, place: Workplace, watch: JobWatch, database: Database, record: RunRecord
     ) -> tuple[TrainingSpec, TrainingProcess]:
         with place.locked(self._settings.grace_seconds / 2, watch.check) as lock:
             spec = training_spec(database, self._artifacts, self._settings, attempt, place)
-            checkpoint_store.fetch_newest(database, self._artifacts, attempt.job.id, place)
+            checkpoint_store.fetch_newest(database, self._artifacts, attempt.job.id, place, record.warn)
             place.spec.write_text(spec.to_json())
             watch.check()
             process = self._spares.begin(place.spec, lock)
@@ -141,16 +150,26 @@ class Supervisor:
         card = ModelCard.read(place.output)
         if attempt.job.sort == "verify":
             return self._compare(attempt, place, card, watch, context)
-        self._insist(lambda: self._artifacts.put_folder(place.output, uri), watch, context.draining)
-        version = self._insist(
-            lambda: attempts.succeed(context.database, attempt, uri, card, ending.metrics), watch, context.draining
-        )
+        try:
+            self._insist(lambda: self._artifacts.put_folder(place.output, uri), watch, context.draining)
+            version = self._insist(
+                lambda: attempts.succeed(context.database, attempt, uri, card, ending.metrics), watch, context.draining
+            )
+        except LeaseLost:
+            self._drop_orphan(uri, context.database)
+            raise
         self._clean(attempt, place)
         if version is None:
             self._artifacts.delete(uri)
             return "cancelled"
         log.info("model version made", version=version, weights=card.weights_digest[:12])
         return "succeeded"
+
+    def _drop_orphan(self, uri: str, database: Database) -> None:
+        """What a run stored and may not record nobody would ever remove; its record may only seem to have failed."""
+        with suppress(Unavailable):
+            if not attempts.is_recorded(database, uri):
+                self._artifacts.delete(uri)
 
     def _compare(
         self, attempt: Attempt, place: Workplace, card: ModelCard, watch: JobWatch, context: HandlerContext
@@ -221,7 +240,7 @@ def explain(error: Exception) -> Ending:
         return Ending("failed", FailureReason.BASE_MISSING, error.message)
     if isinstance(error, NotFound | DataCorrupted | FailedPrecondition):
         return Ending("failed", FailureReason.BAD_DATA, error.message)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Ending("failed", FailureReason.DISK_FULL, str(error), delay_seconds=FULL_DISK_DELAY_SECONDS)
     what = error.message if isinstance(error, FlywheelError) else f"{type(error).__name__}: {error}"
     return Ending("failed", FailureReason.INTERNAL, what)

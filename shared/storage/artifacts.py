@@ -69,9 +69,12 @@ class Artifacts:
         if not cached.exists():
             cached.parent.mkdir(parents=True, exist_ok=True)
             aside = cached.with_name(new_id("part"))
-            with self.open(uri) as source, aside.open("wb") as target:
-                shutil.copyfileobj(source, target, CHUNK_BYTES)
-            _verified(aside, digest, uri).replace(cached)
+            try:
+                with self.open(uri) as source, aside.open("wb") as target:
+                    shutil.copyfileobj(source, target, CHUNK_BYTES)
+                _verified(aside, digest, uri).replace(cached)
+            finally:
+                aside.unlink(missing_ok=True)
         return cached
 
     def put_folder(self, source: Path, uri: str) -> str:
@@ -94,7 +97,7 @@ class Artifacts:
     def fetch_folder(self, uri: str) -> Path:
         """The folder on this machine, every file verified. Raises NotFound or DataCorrupted."""
         data = self.read_bytes(f"{uri}/{MANIFEST}")
-        manifest: dict[str, str] = json.loads(data)
+        manifest = _manifest(data, uri)
         here = self._store.here(_checked(uri))
         if here is not None:
             for name, digest in manifest.items():
@@ -107,15 +110,16 @@ class Artifacts:
 
     def _gather(self, uri: str, manifest: dict[str, str], folder: Path) -> None:
         aside = folder.with_name(new_id("part"))
-        for name, digest in manifest.items():
-            (aside / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.fetch_file(f"{uri}/{name}", digest), aside / name)
         try:
+            for name, digest in manifest.items():
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.fetch_file(f"{uri}/{name}", digest), aside / name)
             aside.rename(folder)
-        except OSError:  # another thread or process was first
-            if not folder.exists():
+        except OSError:
+            if not folder.exists():  # else another thread or process was first
                 raise
-            shutil.rmtree(aside)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def base_folder(base: str, artifacts: Artifacts) -> Path | None:
@@ -127,6 +131,16 @@ def folder_manifest(folder: Path) -> dict[str, str]:
     """File name (relative, POSIX) -> SHA-256 in hex, for every file under a folder."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+
+
+def _manifest(data: bytes, uri: str) -> dict[str, str]:
+    try:
+        manifest = json.loads(data)
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise DataCorrupted(f"the manifest of {uri!r} can't be read", uri=uri)
+    return manifest
 
 
 def _checked(uri: str) -> str:
