@@ -34,4 +34,4 @@ class WeightsAndBiases:
 
     def end(self, state: str) -> None:
         self._run.summary["state"] = state
-        self._run.finish(exit_code=int(state == "failed"), quiet=True)
+        self._run.finish(exit_code=int(state == "failed"))
