@@ -38,6 +38,8 @@ class ModelCard:
     """The task kind's options that the model was trained with."""
     conditions: dict[str, Any] = field(default_factory=dict)
     """What else decided the bytes: device, precision, threads, processor, libraries."""
+    started_from: str = ""
+    """Digest of the weights or adapter that training began with; empty: the base model as it is."""
 
     def write(self, folder: Path) -> None:
         (folder / FILE_NAME).write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")

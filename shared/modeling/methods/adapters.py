@@ -64,6 +64,12 @@ class AdapterMethod(Method):
             json.dumps(document, indent=1, sort_keys=True, default=sorted) + "\n", encoding="utf-8"
         )
 
+    def take_over(self, model: PreTrainedModel, folder: Path) -> None:
+        given = read_tensors(folder)
+        with without_peft_warnings():
+            check_tensors(folder, given, _tensors(model))
+            set_peft_model_state_dict(model, given)
+
     def attach(self, model: PreTrainedModel, folder: Path, merge: bool) -> PreTrainedModel:
         given = read_tensors(folder)
         with without_peft_warnings():

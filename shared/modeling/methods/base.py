@@ -40,6 +40,13 @@ class Method(ABC):
         """
         raise AssertionError(f"{self.name} is no adapter")
 
+    def take_over(self, model: PreTrainedModel, folder: Path) -> None:
+        """Give a prepared model the adapter of an earlier version, to be trained on.
+
+        Raises DataCorrupted, having changed nothing, when its tensors are not exactly the prepared adapter's.
+        """
+        raise AssertionError(f"{self.name} is no adapter")
+
     def begin(self, model: PreTrainedModel, total_steps: int) -> None:  # noqa: B027
         """How many steps there will be; before the first one, and before `restore`."""
 

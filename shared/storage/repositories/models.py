@@ -105,6 +105,14 @@ def move_alias(
     return move
 
 
+def alias_at(session: Session, model: str, alias: str, at: datetime) -> int | None:
+    """The version that an alias pointed at at a moment; None when it pointed at nothing."""
+    earlier = select(AliasMove.to_version).where(
+        AliasMove.model == model, AliasMove.alias == alias, AliasMove.created_at <= at
+    )
+    return session.scalars(earlier.order_by(AliasMove.id.desc()).limit(1)).one_or_none()
+
+
 def pinned_base(session: Session, base: str, at: datetime) -> str:
     """What a pipeline's base means at a moment: `model:NAME@ALIAS` becomes `artifact:URI`, anything else stays.
 
@@ -113,10 +121,7 @@ def pinned_base(session: Session, base: str, at: datetime) -> str:
     match = MODEL_REFERENCE.fullmatch(base)
     if match is None:
         return base
-    earlier = select(AliasMove.to_version).where(
-        AliasMove.model == match["model"], AliasMove.alias == match["alias"], AliasMove.created_at <= at
-    )
-    number = session.scalars(earlier.order_by(AliasMove.id.desc()).limit(1)).one_or_none()
+    number = alias_at(session, match["model"], match["alias"], at)
     version = session.get(ModelVersion, (match["model"], number)) if number is not None else None
     if version is None:
         raise NotFound(f"base {base!r}: the alias pointed at no version at {at:%Y-%m-%d %H:%M:%S}", base=base)
