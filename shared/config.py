@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     visibility_seconds: int = Field(300, gt=0, description="the broker delivers an unrenewed message again after this")
     redelivery_seconds: float = Field(60, gt=0, description="an unfinished message is published again after this")
     stall_seconds: float = Field(900, gt=0, description="a training process silent for this long is stopped")
+    allow_revisions: bool = Field(
+        False, description="runs go on at checkpoints that another code revision made; it is kept in the lineage"
+    )
+    cpu_cost: float = Field(1, ge=0, description="cost units of a second of training on a CPU worker")
+    cuda_cost: float = Field(10, ge=0, description="cost units of a second of training on a CUDA worker")
     checkpoint_seconds: float = Field(30, gt=0, description="time between two checkpoints of a run")
     max_attempts: int = Field(3, ge=1, description="attempts at a job, or at a message, before it is given up")
     tracking: str = Field(
@@ -108,6 +113,10 @@ class Settings(BaseSettings):
     def cache_folder(self) -> Path:
         return (self.cache or self.home / "cache").absolute()
 
+    def cost_rate(self, device: str) -> float:
+        """Cost units of a second of training on a device kind, `cpu` or `gpu`."""
+        return self.cpu_cost if device == "cpu" else self.cuda_cost
+
 
 def load_settings(**overrides: Any) -> Settings:
     """Reads the environment; `overrides` win over it.
@@ -140,6 +149,11 @@ def child_environment(**settings: object) -> dict[str, str]:
         **os.environ,
         **{PREFIX + name.upper(): str(value) for name, value in settings.items() if value is not None},
     }
+
+
+def launched_processes() -> int:
+    """How many processes torchrun or `accelerate launch` started as this one was; 1 when neither started it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
 def spin_briefly() -> None:

@@ -5,13 +5,13 @@ import time
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from shared.errors import LeaseLost, Unavailable
 from shared.storage import leases
-from shared.storage.database import Database
+from shared.storage.database import Database, clock
 from shared.storage.leases import Lease
-from shared.storage.tables import Job
+from shared.storage.tables import Job, Run
 from shared.telemetry.logs import get_logger
 
 LOOK_SECONDS = 0.5
@@ -56,14 +56,19 @@ class JobWatch:
             try:
                 self._look()
                 if time.monotonic() >= renewal_due:
-                    with self._database.write() as session:
-                        leases.renew(session, self._lease, self._seconds)
+                    self._renew()
                     renewal_due = time.monotonic() + self._seconds / 3
             except LeaseLost:
                 self._lost.set()
                 return
             except Unavailable as error:
                 log.warning("can't renew the lease now", error=error.message)
+
+    def _renew(self) -> None:
+        with self._database.write() as session:
+            leases.renew(session, self._lease, self._seconds)
+            mine = update(Run).where(Run.job == self._lease.id, Run.fence == self._lease.fence)
+            session.execute(mine.values(heard_at=clock(session)).execution_options(synchronize_session=False))
 
     def _look(self) -> None:
         with self._database.read() as session:

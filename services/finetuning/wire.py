@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from services.finetuning.heartbeat import Heartbeat, devices_of
 from services.finetuning.spare import Spares
 from services.finetuning.supervisor import Supervisor
 from shared.config import Settings
@@ -20,12 +21,13 @@ def wired(settings: Settings) -> Iterator[Worker]:
     migrate(settings.resolved_database_url)
     database = Database(settings.resolved_database_url)
     artifacts = Artifacts(settings.resolved_artifacts_url, settings.cache_folder, settings.artifacts_endpoint)
-    queues = settings.queues or RUN_JOB.queue_for("gpu" if settings.device == "cuda" else "cpu")
+    own = RUN_JOB.queue_for("gpu" if settings.device == "cuda" else "cpu")
+    queues = [queue.strip() for queue in (settings.queues or own).split(",")]
     publisher = Publisher(settings, database)
     try:
-        with Spares() as spares:
+        with Spares() as spares, Heartbeat(database, devices_of(queues)):
             handlers = {RUN_JOB: Supervisor(settings, artifacts, spares).run_job}
-            yield Worker(settings, database, handlers, queues.split(","), settings.concurrency)
+            yield Worker(settings, database, handlers, queues, settings.concurrency)
     finally:
         publisher.close()
         database.close()

@@ -146,8 +146,8 @@ class TrainingWorker(Base):
 
     owner: Mapped[str] = mapped_column(primary_key=True)
     """As in the leases that it holds."""
-    device: Mapped[str]
-    """`cpu` or `gpu`: whose jobs it takes."""
+    device: Mapped[str] = mapped_column(primary_key=True)
+    """`cpu` or `gpu`: whose jobs it takes; a worker that takes both has two rows."""
     revision: Mapped[str]
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     heard_at: Mapped[datetime] = mapped_column(UtcDateTime)

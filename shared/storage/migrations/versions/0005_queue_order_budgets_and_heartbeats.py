@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.String(), nullable=False),
         sa.Column("started_at", types.UtcDateTime(), nullable=False),
         sa.Column("heard_at", types.UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("owner", name=op.f("pk_training_workers")),
+        sa.PrimaryKeyConstraint("owner", "device", name=op.f("pk_training_workers")),
     )
     with op.batch_alter_table("jobs") as jobs:
         jobs.add_column(sa.Column("code", sa.String(), nullable=False, server_default=""))
