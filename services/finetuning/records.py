@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -74,6 +75,7 @@ class RunRecord:
                 with attempts.holding(self._database, self._attempt) as (session, run):
                     for write in self._waiting:
                         write(session, run)
+                    run.heard_at = clock(session)
             except Unavailable:
                 return
             self._waiting.clear()
@@ -87,6 +89,7 @@ class RunRecord:
         def write(session: Session, run: Run) -> None:
             run.start_step = run.step = event["start_step"]
             run.total_steps = event["total_steps"]
+            run.resumed_revision = event.get("checkpoint_revision", "")
             how = f"resumed at step {run.start_step}" if run.start_step else "started"
             detail = {**_detail(event), "level": "info", "message": f"training {how} of {run.total_steps} steps"}
             jobs.append_event(session, run.job, "log", detail)
@@ -100,11 +103,14 @@ class RunRecord:
         self._progress_due = now + PROGRESS_SECONDS
 
         def write(session: Session, run: Run) -> None:
-            run.first_step_at = run.first_step_at or clock(session)
+            now = clock(session)
+            run.first_step_at = run.first_step_at or now
             run.step, run.total_steps = event["step"], event["total_steps"]
             run.loss = event["loss"]
             run.tokens_per_second = event.get("tokens_per_second")
-            run.eta_seconds = event.get("eta_seconds")
+            run.eta_seconds = left = event.get("eta_seconds")
+            run.estimated_finish_at = None if left is None else now + timedelta(seconds=left)
+            run.seconds = event.get("seconds", run.seconds)
             jobs.append_event(session, run.job, "progress", {**_detail(event), "attempt": run.attempt})
 
         self._write(write)

@@ -1,8 +1,6 @@
 """The handler of RunJob: one attempt at a job, from taking it to its model version. Knows no torch."""
 
 import errno
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -11,9 +9,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from services.finetuning import attempts, checkpoint_store, gauges, verification
+from services.finetuning.allowance import allowance
 from services.finetuning.attempts import Attempt
 from services.finetuning.checkpoint_store import CheckpointStore
 from services.finetuning.following import FULL_DISK_DELAY_SECONDS, Ending, Follower, Limits
+from services.finetuning.heartbeat import worker_name
 from services.finetuning.plan import training_spec
 from services.finetuning.process import TrainingProcess
 from services.finetuning.records import Event, RunRecord
@@ -57,7 +57,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, artifacts: Artifacts, spares: Spares) -> None:
         self._settings, self._artifacts, self._spares = settings, artifacts, spares
-        self._owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._owner = worker_name()
 
     def run_job(self, message: RunJob, context: HandlerContext) -> None:
         """Runs the best queued job of the message's device kind; returns at once when none waits."""
@@ -115,7 +115,7 @@ class Supervisor:
         limits = Limits(settings.stall_seconds, budget, settings.grace_seconds * STOP_SHARE)
         ended = "failed"
         try:
-            ending = Follower(process, watch, context.draining, limits, on_event).follow()
+            ending = self._in_units(Follower(process, watch, context.draining, limits, on_event).follow(), attempt)
             ended = ending.kind
             return ending
         finally:
