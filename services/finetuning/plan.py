@@ -7,7 +7,9 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from services.finetuning import verification
+from services.finetuning.allowance import allowance
 from services.finetuning.attempts import Attempt
+from services.finetuning.revision import code_revision
 from services.finetuning.spec import DatasetInput, DatasetPart, TrainingSpec
 from services.finetuning.workplace import Workplace
 from shared.config import Settings
@@ -41,6 +43,7 @@ def training_spec(
         manifest_uri = _manifest_uri(session, job)
         repeated = verification.repeated(session, job)
         base = repeated.base if repeated else models.pinned_base(session, pipeline.base, job.created_at)
+    allowed = allowance(job, settings.cost_rate(job.device))
     spec = TrainingSpec(
         run=attempt.run,
         job=job.id,
@@ -58,9 +61,12 @@ def training_spec(
         checkpoint_every_seconds=settings.checkpoint_seconds,
         keep_checkpoints=KEEP_CHECKPOINTS,
         device=DEVICES[job.device],
-        budget_seconds=pipeline.budget.seconds,
+        budget_seconds=allowed.seconds,
+        budget_steps=allowed.steps,
         options=pipeline.options,
         resources=pipeline.resources,
+        revision=code_revision(),
+        any_revision=job.allow_revision or settings.allow_revisions,
     )
     return verification.as_before(spec, repeated) if repeated else spec
 
