@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 from shared.errors import InvalidArgument
 from shared.pipelines.kinds import KINDS
 from shared.pipelines.method_defaults import refusal
-from shared.pipelines.methods import EFFECTIVE_WITH, METHOD_NAMES, METHODS
+from shared.pipelines.methods import EFFECTIVE_WITH, METHOD_NAMES, METHODS, MethodConfig
 from shared.pipelines.reading import nested_model
 from shared.pipelines.schema import PipelineSpec
 
@@ -69,10 +69,10 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[Key]:
 
 
 def _default(path: str, default: Any, factory: Any) -> str:
-    if path.startswith("method.") and path != "method.name":
-        key = path.removeprefix("method.")
-        if len({getattr(config, key) for config in METHODS.values()}) > 1:
-            return "depends on kind and method: flywheel explain methods"
+    section, _, key = path.partition(".")
+    tested = section == "method" and key in MethodConfig.model_fields and key != "name"
+    if tested and len({getattr(config, key) for config in METHODS.values()}) > 1:
+        return "depends on kind and method: flywheel explain methods"
     if factory is not None:
         return str(factory())
     return "" if default is PydanticUndefined else "none" if default is None else str(default)

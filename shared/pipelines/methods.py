@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from shared.pipelines.kinds import KINDS
 from shared.pipelines.method_defaults import WITHOUT_HEAD, refusal, tested_defaults
 from shared.pipelines.method_refusals import refuse_contradictions
-from shared.pipelines.train_rows import check_train_rows
+from shared.pipelines.train_rows import Augmentation, check_train_rows
 
 MethodName = Literal[
     "full",
@@ -98,6 +98,9 @@ class MethodConfig(BaseModel):
         "auto",
         description="Texts of a batch end to end instead of padded, with the same loss. auto: where it can be and is "
         "faster (causal models that write).",
+    )
+    augmentation: Augmentation | None = Field(
+        None, description="Words and tokens of the texts changed anew in every epoch (kinds that choose or compare)."
     )
     schedule: Literal["linear", "cosine", "constant", "one_cycle"] = Field(
         "linear",

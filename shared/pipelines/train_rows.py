@@ -3,11 +3,42 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 PACKED = ("translation", "summarisation", "chat", "instruction", "generation")
+
+_WRITTEN = "the text is what is learnt"
+_PLACES = "what is right is a place in the text"
+NOT_AUGMENTED = {
+    "token_classification": "every word has a tag of its own",
+    "relation_extraction": _PLACES,
+    "question_answering": _PLACES,
+    "translation": "what is read must go on meaning what is written",
+    "summarisation": "what is read must go on meaning what is written",
+    "chat": _WRITTEN,
+    "instruction": _WRITTEN,
+    "generation": _WRITTEN,
+    "pretraining": _WRITTEN,
+}
+"""Kinds that can't learn from changed texts, and why."""
+
+
+class Augmentation(BaseModel):
+    """Texts as they are read while a model is trained, changed anew in every epoch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token_dropout: float = Field(
+        0.0, ge=0, le=0.9, description="Share of tokens that are masked (left out where the model has no mask)."
+    )
+    word_swap: float = Field(0.0, ge=0, le=1, description="Share of words that change places with another.")
+    word_delete: float = Field(0.0, ge=0, le=0.9, description="Share of words that are left out.")
 
 
 def check_train_rows(kind: str, method: str, given: Mapping[str, Any], virtual: bool) -> None:
     """Raises ValueError naming the key that has no effect; `virtual`: whether the method puts tokens before texts."""
+    if given.get("augmentation") is not None and kind in NOT_AUGMENTED:
+        raise ValueError(f"method.augmentation: not with kind {kind}: {NOT_AUGMENTED[kind]}")
     packing = given.get("packing", "auto")
     if packing == "auto":
         return

@@ -15,6 +15,7 @@ from services.finetuning.training.compact import compact
 from services.finetuning.training.conditions import conditions
 from services.finetuning.training.data import SplitRows, read_rows
 from services.finetuning.training.dropout import cheapen_dropout, set_dropout
+from services.finetuning.training.encoding import all_tokens, encode_train
 from services.finetuning.training.events import Events
 from services.finetuning.training.failures import TrainingFailed, explain
 from services.finetuning.training.material import Material
@@ -60,14 +61,15 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     set_seed(spec.seed)
     model = _model(spec, kind, method, base, labels)
     limit = text_limit(spec.method, length_limit(model, tokenizer, spec.method.max_length), model)
-    train = kind.encode(tokenizer, rows.train, labels, limit)
+    train, of_epoch = encode_train(spec, kind, tokenizer, rows.train, labels, limit)
     validation = kind.encode(tokenizer, rows.validation, labels, limit)
     if not train.examples:
         raise TrainingFailed(FailureReason.BAD_DATA, "the train split has nothing that could be learnt")
     weights_of_labels = class_weights(spec.method.class_weights, labels, train.examples, spec.options.multi_label)
     kind.class_weights = None if weights_of_labels is None else weights_of_labels.to(device)
     if not method.adapter:
-        compact(model, chain.from_iterable(example.tokens() for example in train.examples + validation.examples))
+        learnt = all_tokens(train.examples, of_epoch, spec.method.epochs)
+        compact(model, chain(learnt, all_tokens(validation.examples, None, 1)))
     torch.nn.Module.to(model, device)
     if device.type == "cpu":
         plain_short_attention(model, limit)
@@ -83,7 +85,7 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
         any_revision=spec.any_revision,
     )
     material = Material(
-        kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples, end_to_end
+        kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples, end_to_end, of_epoch
     )
     trainer = Trainer(spec, material, weights, checkpoints, events, stop)
     trainer.resume()

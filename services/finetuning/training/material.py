@@ -1,6 +1,6 @@
 """What a run trains and on what."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedModel
@@ -21,6 +21,9 @@ class Material:
     validation: Sequence[Example]
     end_to_end: bool = False
     """Whether the texts of a batch are laid end to end rather than padded."""
+
+    of_epoch: Callable[[int], Sequence[Example]] | None = None
+    """The examples of an epoch, where they are not `train` in every one: as many, in the same order."""
 
     def batch(self, examples: Sequence[Example]) -> Batch:
         """Examples as a step takes them, on the model's device."""

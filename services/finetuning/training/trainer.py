@@ -43,7 +43,7 @@ class Trainer:
         self.spec, self.material, self.weights = spec, material, weights
         self.checkpoints, self.events, self.stop = checkpoints, events, stop
         self.optimizer = make_optimizer(weights, spec.method)
-        self.epochs = Epochs(material.train, spec.method, spec.seed, spec.dataset.digest)
+        self.epochs = Epochs(material.train, spec.method, spec.seed, spec.dataset.digest, material.of_epoch)
         self.total_steps = self.epochs.total_steps
         material.method.begin(material.model, self.total_steps)
         self.stepper = Stepper(material, weights, self.optimizer, spec.method, spec.seed, self.total_steps)

@@ -9,12 +9,13 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.base import IGNORED, MODEL_INPUTS, Batch, Encoded, Example, Kind, Row, inputs, pad
+from shared.modeling.kinds.base import IGNORED, MODEL_INPUTS, Batch, Encoded, Example, Row, inputs, pad
+from shared.modeling.kinds.changing import Change, Changeable
 from shared.modeling.kinds.encoding import Input, encode_inputs
 from shared.modeling.kinds.heads import label_options, load_with_head
 
 
-class Classification(Kind):
+class Classification(Changeable):
     """Rows have `text` (and `text_pair`) with `label`, or with the option multi_label `labels`.
 
     One label: softmax and cross-entropy. Several: a sigmoid a label and the sum of their binary cross-entropies, so
@@ -37,12 +38,17 @@ class Classification(Kind):
         options = {**label_options(labels), "problem_type": problem}
         return load_with_head(AutoModelForSequenceClassification, folder, self.name, options)
 
-    def encode(
-        self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], labels: tuple[str, ...], max_length: int
+    def encode_changed(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Sequence[Row],
+        labels: tuple[str, ...],
+        max_length: int,
+        change: Change,
     ) -> Encoded:
         index = {label: position for position, label in enumerate(labels)}
         targets = [self._targets(row, index) for row in rows]
-        pieces, truncated = encode_inputs(tokenizer, [input_of(row) for row in rows], max_length)
+        pieces, truncated = encode_inputs(tokenizer, [_changed(row, change) for row in rows], max_length)
         examples = [
             Example((row["row_id"],), one.ids, target, 1, one.segments)
             for row, one, target in zip(rows, pieces, targets, strict=True)
@@ -114,6 +120,12 @@ def input_of(row: Row) -> Input:
     """The row's text, or its pair of texts."""
     pair = row.get("text_pair")
     return row["text"] if pair is None else (row["text"], pair)
+
+
+def _changed(row: Row, change: Change) -> Input:
+    read = input_of(row)
+    row_id = row["row_id"]
+    return change(row_id, read) if isinstance(read, str) else (change(row_id, read[0]), change(row_id, read[1]))
 
 
 def logits_of(model: PreTrainedModel, batch: Batch) -> Tensor:

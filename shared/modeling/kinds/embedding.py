@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from shared.modeling.kinds.base import Batch, Encoded, Example, Kind, Row, by_length, inputs, mask_of, pad
+from shared.modeling.kinds.base import Batch, Encoded, Example, Row, by_length, inputs, mask_of, pad
+from shared.modeling.kinds.changing import Change, Changeable
 from shared.modeling.kinds.choosing import choice_loss, places_of, rights_of
 from shared.modeling.kinds.encoding import encode_texts
 from shared.modeling.kinds.heads import load_with_head
@@ -19,7 +20,7 @@ from shared.rows.base import loosened
 QUERIES_AT_ONCE = 256
 
 
-class Embedding(Kind):
+class Embedding(Changeable):
     """Mean pooling over all tokens, special ones included (Reimers and Gurevych 2019).
 
     Rows have `query`, `positives` and `negatives`. A query's cosines with all texts of its batch, over
@@ -36,24 +37,31 @@ class Embedding(Kind):
     def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
         return load_with_head(AutoModel, folder, self.name, {})
 
-    def encode(
-        self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], labels: tuple[str, ...], max_length: int
+    def encode_changed(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Sequence[Row],
+        labels: tuple[str, ...],
+        max_length: int,
+        change: Change,
     ) -> Encoded:
         """One example a positive: `ids` are the query, `others` the positive and negatives, `targets` the marks of all
-        texts that are right for the query. A row whose query every text of the rows fits gives none."""
+        texts that are right for the query. A row whose query every text of the rows fits gives none. Only queries
+        are changed: the other texts are each other's wrong ones, and are known by what they say."""
         rights = rights_of(rows)
         answers = {text for row in rows for text in (*row["positives"], *row["negatives"])}
-        texts = sorted(answers.union(row["query"] for row in rows))
+        queries = [change(row["row_id"], row["query"]) for row in rows]
+        texts = sorted(answers.union(queries))
         ids, truncated = encode_texts(tokenizer, texts, max_length)
         ids_of = dict(zip(texts, ids, strict=True))
         examples = []
-        for row in rows:
+        for row, query in zip(rows, queries, strict=True):
             right = rights[loosened(row["query"])]
             wrong = [text for text in row["negatives"] if text not in right][: self.options.negatives]
             marks = sorted({mark_of(ids_of[text]) for text in right})
             for positive in row["positives"] if answers - right else ():
                 others = tuple(ids_of[text] for text in (positive, *wrong))
-                examples.append(Example((row["row_id"],), ids_of[row["query"]], marks, 1, others=others))
+                examples.append(Example((row["row_id"],), ids_of[query], marks, 1, others=others))
         return Encoded(examples, truncated)
 
     def collate(self, examples: Sequence[Example], pad_id: int) -> Batch:

@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from shared.errors import InvalidArgument
-from shared.modeling.kinds.base import Batch, Encoded, Example, Kind, Row, mask_of, pad
+from shared.modeling.kinds.base import Batch, Encoded, Example, Row, mask_of, pad
+from shared.modeling.kinds.changing import Change, Changeable
 from shared.modeling.kinds.choosing import choice_loss, places_of
 from shared.modeling.kinds.classification import logits_of
 from shared.modeling.kinds.encoding import TYPES, encode_inputs
@@ -47,10 +48,11 @@ class Choice:
     wrong: Sequence[str]
 
 
-class CrossEncoder(Kind):
+class CrossEncoder(Changeable):
     """Reads the query together with each text and learns by a softmax over the texts of a row (Nogueira and Cho
     2019; Cao et al. 2007). Pairs are cut where they are longest. An example has the right text first."""
 
+    changes_others = True
     first: ClassVar[str]
     """What the share of rows is called in which the right text is first."""
 
@@ -63,12 +65,18 @@ class CrossEncoder(Kind):
         options = {"num_labels": len(labels) or 1}
         return load_with_head(AutoModelForSequenceClassification, folder, self.name, options)
 
-    def encode(
-        self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], labels: tuple[str, ...], max_length: int
+    def encode_changed(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Sequence[Row],
+        labels: tuple[str, ...],
+        max_length: int,
+        change: Change,
     ) -> Encoded:
         examples, truncated = [], 0
         for choice in self.choices(rows):
-            texts = [(choice.query, text) for text in (choice.right, *choice.wrong)]
+            query = change(choice.row_id, choice.query)
+            texts = [(query, text) for text in (choice.right, *choice.wrong)]
             (right, *wrong), cut = encode_inputs(tokenizer, texts, max_length)
             segments = tuple(one.segments for one in wrong if one.segments is not None)
             others = tuple(one.ids for one in wrong)
