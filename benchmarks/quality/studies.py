@@ -69,14 +69,14 @@ WRITTEN = Sizes(32, 16, 6)
 ADAPTED: Methods = {"lora": {}, "full": {}}
 """For kinds without a head of their own."""
 INTENTS: Methods = {
-    name: {"batch_size": 64, "max_length": 64, "schedule": "cosine", "label_smoothing": 0.1, **keys}
+    name: {"batch_size": 64, "max_length": 64, "schedule": "cosine", "label_smoothing": 0.1, "epochs": 3, **keys}
     for name, keys in {
-        "head": {"learning_rate": 1e-2, "epochs": 8},
-        "lora": {"learning_rate": 3e-3, "epochs": 6},
-        "full": {"learning_rate": 4e-4, "epochs": 6},
+        "head": {"learning_rate": 1e-2},
+        "lora": {"learning_rate": 2e-3, "head_learning_rate": 4e-3},
+        "full": {"learning_rate": 3e-4, "head_learning_rate": 4e-3},
     }.items()
 }
-"""Many classes want more passes than a pipeline of three."""
+"""Many classes want larger batches."""
 FEW_ROWS: Methods = {
     "head": {"batch_size": 16, "epochs": 12},
     "lora": {"batch_size": 16, "epochs": 10},

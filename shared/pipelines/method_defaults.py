@@ -52,10 +52,10 @@ PACES: dict[str, Pace] = {
     "full": Pace(1, epochs=0),
     "last_layers": Pace(2, epochs=0),
     "head": Pace(2e-3, epochs=2, absolute=True),
-    "lora": Pace(10),
-    "rslora": Pace(5),
-    "dora": Pace(10),
-    "adalora": Pace(15, epochs=2),
+    "lora": Pace(5),
+    "rslora": Pace(3),
+    "dora": Pace(5),
+    "adalora": Pace(10, epochs=2),
     "ia3": Pace(1e-2, epochs=2, absolute=True),
     "prefix_tuning": Pace(1e-2, epochs=2, absolute=True),
     "prompt_tuning": Pace(3e-2, epochs=3, absolute=True),
@@ -72,6 +72,12 @@ EXTRAS: dict[str, dict[str, Any]] = {
 """Scales and virtual tokens are not drawn to zero; adalora's factors are kept orthogonal instead."""
 
 
+HEAD_RATE = 10
+"""A new head's rate over full fine-tuning's, with every method that trains a body or an adapter beside it: the head
+starts from nothing. CLINC150 on MiniLM, 4,000 rows, 3 epochs: 93.0 % instead of 91.1."""
+WITH_BODY = ("full", "last_layers", "lora", "rslora", "dora", "adalora")
+
+
 def tested_defaults(kind: str, method: str) -> dict[str, Any]:
     """Keys of a MethodConfig, besides its name."""
     size, pace = SIZES[kind], PACES[method]
@@ -80,6 +86,7 @@ def tested_defaults(kind: str, method: str) -> dict[str, Any]:
         "epochs": size.adapter_epochs * pace.epochs or size.epochs,
         "batch_size": size.batch_size,
         "max_length": size.max_length,
+        **({"head_learning_rate": round(HEAD_RATE * size.rate, 9)} if method in WITH_BODY and kind not in WITHOUT_HEAD else {}),
         **EXTRAS.get(method, {}),
     }
 
