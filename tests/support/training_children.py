@@ -6,15 +6,28 @@ Each is a real process of its own, and dies of a real SIGKILL.
 import multiprocessing
 import os
 import sys
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+PRELOADED = [
+    "services.finetuning.training.app",
+    "peft",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.llama.modeling_llama",
+]
+
+
+def forking() -> ForkServerContext:
+    """Starts processes that have PRELOADED imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
 
 
 def start_training(spec: Path, events: Path) -> BaseProcess:
     """Start `python -m services.finetuning.training SPEC` in effect, its events going into a file."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["services.finetuning.training.app", "peft"])
-    process = context.Process(target=_train, args=(str(spec), str(events)), daemon=True)
+    process = forking().Process(target=_train, args=(str(spec), str(events)), daemon=True)
     process.start()
     return process
 

@@ -30,10 +30,10 @@ def test_every_attempt_on_a_full_disk_says_so_and_the_first_with_room_ends_with_
     calm = make_spec(tmp_path, kind, rows, method)
     assert run_over_a_pipe(calm)[0] == EXIT_FINISHED
     with small_disk(tmp_path / "disk") as disk:
-        places = {"work_dir": disk.folder / "work", "output_dir": disk.folder / "model"}
-        spec = replace(calm, checkpoint_every_steps=3, **places)
+        work, model = disk.folder / "work", disk.folder / "model"
+        spec = replace(calm, checkpoint_every_steps=3, work_dir=work, output_dir=model)
         assert run_over_a_pipe(spec, StopAfter(3))[0] == EXIT_DRAINED
-        starts = []
+        starts: list[int] = []
         for attempt in count():
             disk.leave(attempt * more)
             if not failed_for_want_of_room(spec, starts):
