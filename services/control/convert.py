@@ -11,8 +11,11 @@ from services.control import promotion
 from services.control.catalogue import ModelView, VersionView
 from services.control.operations import FleetStatus
 from services.control.training import JobView, Order
+from services.control.waiting import DEVICES
 from shared.contracts.generated.flywheel.control.v1 import control_pb2 as pb
+from shared.errors import InvalidArgument
 from shared.storage import tables
+from shared.storage.repositories.budgets import Amount, allowed
 from shared.storage.repositories.lineage import Lineage
 
 
@@ -34,7 +37,19 @@ def order(request: pb.CreateJobRequest) -> Order:
         request.idempotency_key,
         request.clone_of,
         plain(request.changes),
+        request.priority if request.HasField("priority") else None,
     )
+
+
+def amount(budget: pb.Budget) -> Amount:
+    """What is set of a budget. Raises InvalidArgument for what is no amount."""
+    given = {field.name: value for field, value in budget.ListFields()}
+    for key, value in given.items():
+        if not 0 < value < float("inf"):
+            raise InvalidArgument(
+                f"budget.{key}: {value:g} is no budget; it is a number above 0", field=f"budget.{key}"
+            )
+    return Amount(**given)
 
 
 def job(view: JobView) -> pb.Job:
@@ -44,7 +59,7 @@ def job(view: JobView) -> pb.Job:
         pipeline=row.pipeline,
         dataset_version=row.dataset_version,
         state=f"JOB_STATE_{row.state.upper()}",
-        reason=row.reason,
+        reason="; ".join(filter(None, (view.waits_for, row.reason))),
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         trigger=row.trigger,
@@ -63,6 +78,15 @@ def job(view: JobView) -> pb.Job:
         search=row.search or "",
         trial=row.trial,
         outcome=struct(row.outcome),
+        code=row.code,
+        tenant=row.tenant,
+        priority=row.priority,
+        device=DEVICES[row.device],
+        budget=pb.Budget(**allowed(row).given()),
+        spent=pb.Budget(**view.spent.given()),
+        estimated_finish=run.estimated_finish_at if run else None,
+        last_heard=run.heard_at if run else None,
+        due_at=row.due_at,
     )
 
 
@@ -88,6 +112,10 @@ def run(row: tables.Run) -> pb.Run:
         error=row.error,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        revision=row.revision,
+        resumed_revision=row.resumed_revision,
+        last_heard=row.heard_at,
+        estimated_finish=row.estimated_finish_at,
     )
 
 
@@ -157,6 +185,7 @@ def lineage(found: Lineage) -> pb.LineageGraph:
         train_rows=dataset.train if dataset else 0,
         batches=[lineage_batch(row) for row in found.batches],
         report=found.report.id if found.report else "",
+        revisions=found.revisions,
     )
 
 
@@ -208,6 +237,17 @@ def status(fleet: FleetStatus) -> pb.Status:
         dead_letters=fleet.dead_letters,
         broker_ready=fleet.broker_ready,
         leader=fleet.leader,
+        training_workers=[
+            pb.TrainingWorker(
+                name=worker.owner,
+                device=DEVICES[worker.device],
+                revision=worker.revision,
+                job=job,
+                started_at=worker.started_at,
+                last_heard=worker.heard_at,
+            )
+            for worker, job in fleet.workers
+        ],
     )
 
 

@@ -4,12 +4,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.control import audit
-from shared.errors import FailedPrecondition, InvalidArgument
+from shared.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from shared.pipelines.bases import MODEL_REFERENCE, base_exists
 from shared.pipelines.fitting import check_method
 from shared.pipelines.kinds import NEW_BASE
 from shared.pipelines.methods import ADAPTERS
 from shared.pipelines.schema import PipelineSpec
+from shared.rpc import callers
 from shared.storage.database import clock
 from shared.storage.repositories import datasets, jobs, pipelines
 from shared.storage.tables import Batch, Job, Pipeline
@@ -25,12 +26,28 @@ def apply(session: Session, wanted: PipelineSpec, *, dry_run: bool = False) -> t
     if found is not None and _has_data(session, wanted.name):
         _check_change(session, PipelineSpec.model_validate(found.spec), wanted)
     check_base(session, wanted)
+    check_priority(wanted)
     if dry_run:
         return _preview(session, found, wanted)
+    mine = found is None or found.deleted_at is not None
     row, changed = pipelines.save(session, wanted)
+    if mine:
+        row.tenant = callers.tenant()
     if changed:
         audit.record(session, "apply_pipeline", row.name, revision=row.revision)
     return row, changed
+
+
+def check_priority(wanted: PipelineSpec) -> None:
+    """Raises PermissionDenied when the caller's key does not allow the priority of the pipeline's jobs."""
+    caller = callers.current.get()
+    if wanted.trigger.priority > caller.priority_max:
+        raise PermissionDenied(
+            f"trigger.priority is {wanted.trigger.priority}; this key of {caller.tenant!r} may use at most "
+            f"{caller.priority_max}",
+            field="trigger.priority",
+            tenant=caller.tenant,
+        )
 
 
 def delete(session: Session, name: str) -> Pipeline:

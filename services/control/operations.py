@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.control import audit
+from services.control import audit, waiting
 from services.control.leadership import ROLE
 from shared.config import Settings
 from shared.contracts import codec, routes
@@ -16,7 +16,7 @@ from shared.messaging import dead_letters as letters
 from shared.storage.database import Database, clock
 from shared.storage.repositories import jobs, status
 from shared.storage.repositories.status import PipelineStatus
-from shared.storage.tables import DeadLetter, Job
+from shared.storage.tables import DeadLetter, Job, TrainingWorker
 
 REPLAY = "replay"
 
@@ -30,6 +30,8 @@ class FleetStatus:
     dead_letters: int
     broker_ready: bool
     leader: str
+    workers: list[tuple[TrainingWorker, str]]
+    """Processes that take jobs, each with the job that it runs."""
 
 
 def list_dead_letters(session: Session, limit: int, offset: int) -> list[DeadLetter]:
@@ -64,6 +66,7 @@ def fleet_status(settings: Settings, database: Database) -> FleetStatus:
             dead_letters=status.dead_letters(session),
             broker_ready=ready,
             leader=status.leader(session, ROLE),
+            workers=waiting.heard(session),
         )
 
 

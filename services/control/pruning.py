@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.control.leadership import Leadership, Term
 from shared.storage.database import Database, clock
-from shared.storage.tables import Answer, Deployment
+from shared.storage.tables import Answer, Deployment, TrainingWorker
 
 ANSWERS_KEPT = timedelta(days=1)
 SILENT_SERVER = timedelta(minutes=10)
@@ -27,7 +27,8 @@ class Pruner:
         with self._database.read() as session:
             now = clock(session)
         answers = self._drop(term, Answer.request_id, Answer.created_at < now - ANSWERS_KEPT)
-        return answers + self._drop(term, Deployment.server, Deployment.heartbeat_at < now - SILENT_SERVER)
+        servers = self._drop(term, Deployment.server, Deployment.heartbeat_at < now - SILENT_SERVER)
+        return answers + servers + self._drop(term, TrainingWorker.owner, TrainingWorker.heard_at < now - SILENT_SERVER)
 
     def _drop(self, term: Term, key: Any, condition: Any) -> int:
         gone = 0

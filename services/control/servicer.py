@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import grpc
 
-from services.control import catalogue, convert, declaring, operations, promotion, training, verifying
+from services.control import catalogue, convert, declaring, operations, promotion, resuming, training, verifying
 from services.control.watching import Watcher
 from shared.config import Settings
 from shared.contracts.generated.flywheel.control.v1 import control_pb2 as pb
@@ -82,7 +82,11 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
 
     def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.Job:
         with self._database.write() as session:
-            return convert.job(training.steer(session, request.id, "run"))
+            more, attempts = convert.amount(request.budget), self._settings.max_attempts
+            view = resuming.resume(
+                session, request.id, more, allow_revision=request.allow_revision, max_attempts=attempts
+            )
+            return convert.job(view)
 
     def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> Iterator[pb.JobEvent]:
         for event, view in self._watcher.watch(request.id, request.from_sequence, context.is_active):

@@ -7,16 +7,18 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.control import audit, declaring, triggers
+from services.control import audit, declaring, triggers, waiting
 from services.control.fitness import unfit
 from shared.errors import FailedPrecondition, InvalidArgument, NotFound
 from shared.pipelines.changing import changed_spec
 from shared.pipelines.schema import PipelineSpec
-from shared.storage.repositories import datasets, jobs, pipelines
+from shared.storage.repositories import budgets, datasets, jobs, pipelines
+from shared.storage.repositories.budgets import Amount
 from shared.storage.repositories.jobs import Wanted
 from shared.storage.tables import Checkpoint, DatasetVersion, Job, Run
 
 MANUAL = "manual"
+NOTHING = Amount()
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class JobView:
 
     job: Job
     run: Run | None
+    spent: Amount = NOTHING
+    waits_for: str = ""
+    """Why a queued job can't begin now; empty when it only waits for its turn."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Order:
     clone_of: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Dotted keys of the pipeline file with other values, for this job alone."""
+    priority: int | None = None
+    """In the queue; None: the pipeline's."""
 
 
 def create(session: Session, order: Order, *, device: str, max_attempts: int) -> JobView:
@@ -57,6 +64,7 @@ def create(session: Session, order: Order, *, device: str, max_attempts: int) ->
     if order.changes:
         changed = changed_spec(spec, order.changes)
         declaring.check_base(session, changed)
+        declaring.check_priority(changed)
         spec = changed.model_dump(mode="json")
     dataset = trainable(
         session, pipeline, order.dataset_version or (model.dataset_version if model else 0), PipelineSpec(**spec)
@@ -71,11 +79,12 @@ def create(session: Session, order: Order, *, device: str, max_attempts: int) ->
         max_attempts=max_attempts,
         idempotency_key=key,
         clone_of=model.id if model else None,
+        **_priority(order),
     )
     decision = triggers.Decision("start", f"an operator asked for it{_told(order)}")
     triggers.record(session, pipeline, dataset.version, MANUAL, decision, job)
     audit.record(session, "create_job", job.id, pipeline=pipeline, dataset_version=dataset.version, **_detail(order))
-    return JobView(job, None)
+    return view(session, job)
 
 
 def trainable(session: Session, pipeline: str, version: int, spec: PipelineSpec) -> DatasetVersion:
@@ -132,7 +141,16 @@ def _views(session: Session, found: Sequence[Job]) -> list[JobView]:
     )
     query = select(Run).join(newest, (Run.job == newest.c.job) & (Run.attempt == newest.c.attempt))
     by_job = {run.job: run for run in session.scalars(query)}
-    return [JobView(job, by_job.get(job.id)) for job in found]
+    spent, waits_for = budgets.spent(session, ids), waiting.reasons(session, found)
+    return [JobView(job, by_job.get(job.id), spent.get(job.id, NOTHING), waits_for.get(job.id, "")) for job in found]
+
+
+def _priority(order: Order) -> dict[str, int]:
+    if order.priority is None:
+        return {}
+    if not -100 <= order.priority <= 100:
+        raise InvalidArgument(f"priority: {order.priority} is not between -100 and 100", field="priority")
+    return {"priority": order.priority}
 
 
 def _model(session: Session, order: Order) -> Job | None:

@@ -15,6 +15,8 @@ from shared.storage.tables import JobEvent
 
 POLL_SECONDS = 0.2
 MAX_WATCHERS = 24
+AT_ONCE = 500
+"""Events read from the database in one go; a replay of a long job takes several."""
 
 
 class Watcher:
@@ -36,15 +38,20 @@ class Watcher:
                 for event in events:
                     last = event.sequence
                     yield event, view
+                if len(events) == AT_ONCE:
+                    continue
                 if view.job.state in JOB_ENDED:
                     return
                 time.sleep(POLL_SECONDS)
 
     def _since(self, job_id: str, sequence: int) -> tuple[list[JobEvent], JobView]:
-        """The job is read before its events: when it has ended, no event of it can be missing."""
+        """The job is read before its events: when it has ended, no event of it can be missing.
+
+        Nor can one be missing in between: whoever appends holds the job's row, so numbers are committed in order.
+        """
         with self._database.read() as session:
             view = training.get(session, job_id)
-            return jobs.events_after(session, job_id, sequence), view
+            return jobs.events_after(session, job_id, sequence, AT_ONCE), view
 
     @contextmanager
     def _place(self) -> Iterator[None]:

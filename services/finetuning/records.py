@@ -31,8 +31,9 @@ class RunRecord:
     Every method raises LeaseLost, having written nothing, when another worker holds the job by now.
     """
 
-    def __init__(self, database: Database, attempt: Attempt) -> None:
-        self._database = database
+    def __init__(self, database: Database, attempt: Attempt, rate: float = 0.0) -> None:
+        """`rate` is what a second of training costs."""
+        self._database, self._rate = database, rate
         self._attempt = attempt
         self._waiting: deque[Write] = deque(maxlen=KEPT_WRITES)
         self._lock = threading.Lock()
@@ -111,6 +112,7 @@ class RunRecord:
             run.eta_seconds = left = event.get("eta_seconds")
             run.estimated_finish_at = None if left is None else now + timedelta(seconds=left)
             run.seconds = event.get("seconds", run.seconds)
+            run.cost = run.seconds * self._rate
             jobs.append_event(session, run.job, "progress", {**_detail(event), "attempt": run.attempt})
 
         self._write(write)

@@ -99,7 +99,7 @@ class Supervisor:
 
     def _train(self, attempt: Attempt, place: Workplace, watch: JobWatch, context: HandlerContext) -> Ending:
         settings, pipeline = self._settings, attempt.job.pipeline
-        record = RunRecord(context.database, attempt)
+        record = RunRecord(context.database, attempt, settings.cost_rate(attempt.job.device))
         spec, process = self._begin(attempt, place, watch, context.database, record)
         store = CheckpointStore(self._artifacts, record, attempt.job.id, attempt.run)
         tracking = open_tracking(settings, attempt, place)

@@ -1,14 +1,14 @@
 """`flywheel train`, `jobs`, `watch`, `cancel`, `pause`, `resume`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shared.cli.options import AsJson, Home, Limit, connect
-from shared.cli.output import console, print_json, seconds, table
+from shared.cli.output import clock_time, console, print_json, seconds, table
 
 if TYPE_CHECKING:
-    from shared.client.operations import Job
+    from shared.client.operations import Budget, Job
 
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")]
 OfPipeline = Annotated[str, typer.Option("--pipeline", "-p", help="Of this pipeline only.")]
@@ -20,6 +20,19 @@ Changes = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Another value for this job, such as method.learning_rate=1e-4."),
 ]
 Key = Annotated[str, typer.Option(help="The same key gives the same job.")]
+Priority = Annotated[
+    int | None,
+    typer.Option(
+        min=-100, max=100, help="In the queue; higher goes first. The pipeline's when absent.", show_default=False
+    ),
+]
+More = Annotated[
+    list[str] | None,
+    typer.Option("--budget", metavar="KEY=VALUE", help="What it may cost in all: seconds=2h, steps=5000 or cost=100."),
+]
+AnyRevision = Annotated[
+    bool, typer.Option("--allow-revision", help="Go on also at a checkpoint that another code revision made.")
+]
 
 
 def train(
@@ -27,6 +40,7 @@ def train(
     dataset_version: DatasetVersion = 0,
     clone: Clone = "",
     changes: Changes = None,
+    priority: Priority = None,
     idempotency_key: Key = "",
     home: Home = None,
     as_json: AsJson = False,
@@ -39,10 +53,12 @@ def train(
             idempotency_key=idempotency_key,
             clone_of=clone,
             changes=settings(changes or []),
+            priority=priority,
         )
     if as_json:
         return print_json(job)
-    return console().print(f"job {job.id} is {job.state}; follow it with: flywheel watch {job.id}")
+    why = f" ({job.reason})" if job.state == "queued" and job.reason else ""
+    return console().print(f"job {job.id} is {job.state}{why}; follow it with: flywheel watch {job.id}")
 
 
 def jobs(pipeline: OfPipeline = "", limit: Limit = 20, home: Home = None, as_json: AsJson = False) -> None:
@@ -51,8 +67,8 @@ def jobs(pipeline: OfPipeline = "", limit: Limit = 20, home: Home = None, as_jso
         found = client.jobs(pipeline, limit)
     if as_json:
         return print_json(found)
-    columns = ("job", "pipeline", "data#", "state", "trigger", "step", "loss#", "left#", "made", "created", "reason")
-    return console().print(table(columns, [_row(job) for job in found]))
+    columns = ("job", "pipeline", "data#", "state", "trigger", "step", "loss#", "left#", "done at", "heard at")
+    return console().print(table((*columns, "made", "created", "reason"), [_row(job) for job in found]))
 
 
 def watch(job: JobId, home: Home = None, as_json: AsJson = False) -> None:
@@ -77,10 +93,34 @@ def pause(job: JobId, home: Home = None) -> None:
         _say(client.pause(job))
 
 
-def resume(job: JobId, home: Home = None) -> None:
-    """Queue a paused job again; it goes on at its checkpoint."""
+def resume(job: JobId, budget: More = None, allow_revision: AnyRevision = False, home: Home = None) -> None:
+    """Queue a job again that was paused or used up its budget; it goes on at its checkpoint."""
     with connect(home) as client:
-        _say(client.resume(job))
+        _say(client.resume(job, budget=_budget(budget or []), allow_revision=allow_revision))
+
+
+def _budget(pairs: list[str]) -> "Budget":
+    """Of `seconds=2h`, `steps=5000`, `cost=100`."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from shared.client.operations import Budget
+    from shared.pipelines.schema import Seconds
+
+    kinds: dict[str, TypeAdapter[Any]] = {
+        "seconds": TypeAdapter(Seconds),
+        "steps": TypeAdapter(int),
+        "cost": TypeAdapter(float),
+    }
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key not in kinds:
+            raise typer.BadParameter(f"{pair!r} should read seconds=…, steps=… or cost=…", param_hint="--budget")
+        try:
+            found[key] = kinds[key].validate_python(value)
+        except ValidationError as error:
+            raise typer.BadParameter(f"{pair!r}: {error.errors()[0]['msg']}", param_hint="--budget") from None
+    return Budget(**found)
 
 
 def settings(pairs: list[str]) -> dict[str, object]:
@@ -106,5 +146,6 @@ def _row(job: "Job") -> tuple[object, ...]:
     step = f"{job.step}/{job.total_steps}" if job.total_steps else "–"
     left = seconds(job.eta) if job.state == "running" and job.eta is not None else "–"
     made = f"v{job.model_version}" if job.model_version else "–"
+    done_at, heard_at = (clock_time(when) for when in (job.estimated_finish, None if job.is_over else job.last_heard))
     shown = (job.id, job.pipeline, job.dataset_version, job.state, job.trigger)
-    return (*shown, step, job.loss, left, made, job.created_at, job.reason)
+    return (*shown, step, job.loss, left, done_at, heard_at, made, job.created_at, job.reason)

@@ -67,6 +67,11 @@ def text(cell: object) -> str:
     return str(cell)
 
 
+def clock_time(when: datetime | None) -> str:
+    """`14:05:09`, local."""
+    return f"{when.astimezone():%H:%M:%S}" if when else "–"
+
+
 def seconds(value: float | None) -> str:
     """`8 s`, `2 min 05 s`, `1 h 02 min`."""
     if value is None:

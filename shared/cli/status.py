@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from shared.cli.options import AsJson, Home, connect, settings_of
-from shared.cli.output import console, print_json, table
+from shared.cli.output import clock_time, console, print_json, table
 
 if TYPE_CHECKING:
     from shared.client.operations import FleetStatus
@@ -76,6 +76,7 @@ def _fleet(fleet: "FleetStatus | None") -> dict[str, Any]:
         "dead_letters": fleet.dead_letters,
         "broker_ready": fleet.broker_ready,
         "leader": fleet.leader,
+        "training_workers": list(fleet.training_workers),
     }
 
 
@@ -91,6 +92,7 @@ def _show(ready: bool, settings: "Settings", services: dict[str, dict[str, Any]]
     waiting = ", ".join(f"{queue} {depth}" for queue, depth in sorted(fleet.queues.items())) or "none"
     broker = "answers" if fleet.broker_ready else "[red]does not answer[/]"
     console().print(f"\nqueues: {waiting} · broker {broker} · dead letters {fleet.dead_letters}\n")
+    _show_workers(fleet)
     pipelines = [
         (
             one.name,
@@ -106,6 +108,14 @@ def _show(ready: bool, settings: "Settings", services: dict[str, dict[str, Any]]
     ]
     columns = ("pipeline", "kind", "state", "champion", "candidate", "rows#", "dataset version#", "held batches#")
     console().print(table(columns, pipelines) if pipelines else "no pipeline yet: flywheel apply FILE")
+
+
+def _show_workers(fleet: "FleetStatus") -> None:
+    """Who takes jobs, and when each was last heard."""
+    rows = [(one.name, one.device, one.job, clock_time(one.last_heard), one.revision) for one in fleet.training_workers]
+    columns = ("training worker", "device", "job", "heard at", "revision")
+    console().print(table(columns, rows) if rows else "no training worker has been heard lately")
+    console().print()
 
 
 def version(number: int) -> str:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from shared.client import operations as ops
@@ -44,11 +45,12 @@ class ControlCalls:
         idempotency_key: str = "",
         clone_of: str = "",
         changes: Mapping[str, Any] | None = None,
+        priority: int | None = None,
     ) -> ops.Job:
         """Starts a job by hand, on the newest dataset version unless one is given.
 
         With `clone_of` it takes that job's spec and dataset version over. `changes` gives keys of the pipeline
-        file, such as `method.learning_rate`, other values for this job alone.
+        file, such as `method.learning_rate`, other values for this job alone. A higher `priority` goes first.
         """
         request = pb.CreateJobRequest(
             pipeline=pipeline,
@@ -56,6 +58,7 @@ class ControlCalls:
             idempotency_key=idempotency_key or uuid.uuid4().hex,
             clone_of=clone_of,
             changes=struct(changes or {}),
+            priority=priority,
         )
         return read(ops.Job, self._ask("CreateJob", request))
 
@@ -84,8 +87,14 @@ class ControlCalls:
         """Stops it at a checkpoint."""
         return read(ops.Job, self._ask("PauseJob", pb.PauseJobRequest(id=job)))
 
-    def resume(self, job: str) -> ops.Job:
-        return read(ops.Job, self._ask("ResumeJob", pb.ResumeJobRequest(id=job)))
+    def resume(self, job: str, *, budget: ops.Budget | None = None, allow_revision: bool = False) -> ops.Job:
+        """Queues a job again that was paused, used up its budget or met the checkpoint of another code revision.
+
+        Keys of `budget` that are set change what it may cost; `allow_revision` lets it go on at such a checkpoint.
+        """
+        more = pb.Budget(**{key: value for key, value in asdict(budget or ops.Budget()).items() if value is not None})
+        request = pb.ResumeJobRequest(id=job, budget=more, allow_revision=allow_revision)
+        return read(ops.Job, self._ask("ResumeJob", request))
 
     def watch(self, job: str, from_sequence: int = 0) -> Iterator[ops.JobEvent]:
         """A job's events until it is over; goes on where it stood when the service was away for a moment."""

@@ -16,6 +16,15 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What a job may cost, or has cost, over all its runs: seconds spent training, steps, cost units."""
+
+    seconds: float | None = None
+    steps: int | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """States: queued, running, pausing, paused, succeeded, failed, cancelled. Sorts: train, verify, trial."""
 
@@ -42,6 +51,16 @@ class Job:
     search: str = ""
     trial: int | None = None
     outcome: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
+    """A stable word for why it failed, such as BUDGET or HUNG."""
+    tenant: str = ""
+    priority: int = 0
+    device: str = ""
+    budget: "Budget | None" = None
+    spent: "Budget | None" = None
+    estimated_finish: datetime | None = None
+    last_heard: datetime | None = None
+    due_at: datetime | None = None
 
     @property
     def is_over(self) -> bool:
@@ -73,6 +92,12 @@ class Run:
     error: str
     started_at: datetime | None
     finished_at: datetime | None
+    revision: str = ""
+    """Code revision of its worker."""
+    resumed_revision: str = ""
+    """Code revision that made the checkpoint it went on at, where that is another one."""
+    last_heard: datetime | None = None
+    estimated_finish: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +191,8 @@ class LineageGraph:
     train_rows: int
     batches: tuple[LineageBatch, ...]
     report: str
+    revisions: tuple[str, ...] = ()
+    """Code revisions that trained the version, first to last."""
 
 
 @dataclass(frozen=True)
@@ -217,9 +244,22 @@ class PipelineStatus:
 
 
 @dataclass(frozen=True)
+class TrainingWorker:
+    """A process that takes jobs for a device kind; `job` is the one that it runs."""
+
+    name: str
+    device: str
+    revision: str
+    job: str
+    started_at: datetime | None
+    last_heard: datetime | None
+
+
+@dataclass(frozen=True)
 class FleetStatus:
     queues: dict[str, int]
     pipelines: tuple[PipelineStatus, ...]
     dead_letters: int
     broker_ready: bool
     leader: str
+    training_workers: tuple[TrainingWorker, ...] = ()

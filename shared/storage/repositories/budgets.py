@@ -1,7 +1,11 @@
 """What a job may cost, and what it has cost so far, over all its runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from shared.errors import InvalidArgument
 from shared.storage.tables import Job, Run
@@ -17,7 +21,7 @@ class Amount:
     cost: float | None = None
     """Cost units: seconds times the rate of the device kind."""
 
-    def given(self) -> dict[str, float]:
+    def given(self) -> dict[str, Any]:
         """The keys that are set."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
@@ -28,10 +32,11 @@ def allowed(job: Job) -> Amount:
     return Amount(**{field.name: declared.get(field.name) for field in fields(Amount)})  # type: ignore[arg-type]
 
 
-def spent(runs: Sequence[Run], rate: float) -> Amount:
-    """What all runs of a job cost together; `rate` is in cost units a second."""
-    seconds = max((run.seconds for run in runs), default=0.0)
-    return Amount(seconds, max((run.step for run in runs), default=0), round(seconds * rate, 6))
+def spent(session: Session, job_ids: Collection[str]) -> dict[str, Amount]:
+    """By job; nothing for one that never ran."""
+    query = select(Run.job, func.max(Run.seconds), func.max(Run.step), func.max(Run.cost))
+    rows = session.execute(query.where(Run.job.in_(job_ids)).group_by(Run.job))
+    return {job: Amount(seconds, steps, cost) for job, seconds, steps, cost in rows}
 
 
 def raise_budget(job: Job, more: Amount, already: Amount) -> None:
@@ -44,3 +49,9 @@ def raise_budget(job: Job, more: Amount, already: Amount) -> None:
                 field=f"budget.{key}",
             )
     job.budget = {**(job.budget or {}), **more.given()}
+    for key, value in allowed(job).given().items():
+        if job.code == "BUDGET" and used.get(key, 0.0) >= value:
+            raise InvalidArgument(
+                f"budget.{key}: job {job.id} has spent {used[key]:g} of {value:g}; give more of that as well",
+                field=f"budget.{key}",
+            )

@@ -120,7 +120,8 @@ def want(session: Session, job_id: str, wanted: Wanted) -> Job:
     if wanted == "cancel" and job.state == "cancelled":
         return job
     if job.state in JOB_ENDED:
-        raise FailedPrecondition(f"job {job_id} has ended: {job.state}", job=job_id, state=job.state)
+        made = f", it made version {job.model_version}" if job.model_version else ""
+        raise FailedPrecondition(f"job {job_id} has ended: {job.state}{made}", job=job_id, state=job.state)
     if job.wanted == "cancel" and wanted != "cancel":
         raise FailedPrecondition(f"job {job_id} is being cancelled", job=job_id, state=job.state)
     job.wanted = wanted

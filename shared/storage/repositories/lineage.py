@@ -31,6 +31,8 @@ class Lineage:
     dataset: DatasetVersion | None = None
     batches: tuple[Batch, ...] = ()
     report: Report | None = None
+    revisions: tuple[str, ...] = ()
+    """Code revisions that trained it, first to last."""
 
 
 def of_answer(session: Session, request_id: str) -> Lineage:
@@ -56,7 +58,16 @@ def of_version(session: Session, model: str, version: int = 0, request_id: str =
         dataset=session.get(DatasetVersion, (model, row.dataset_version)),
         batches=tuple(_batches(session, model, row.dataset_version)),
         report=models.newest_report(session, model, row.version),
+        revisions=tuple(_revisions(session, row)),
     )
+
+
+def _revisions(session: Session, version: ModelVersion) -> list[str]:
+    """Those of checkpoints that some run of the job went on at, then that of the run that made the version."""
+    query = select(Run.id, Run.revision, Run.resumed_revision).where(Run.job == version.job).order_by(Run.attempt)
+    runs = session.execute(query).all()
+    found = [row.resumed_revision for row in runs] + [row.revision for row in runs if row.id == version.run]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _batches(session: Session, pipeline: str, version: int) -> list[Batch]:

@@ -84,6 +84,8 @@ class Run(Base):
     """By the rate of its last steps; null while that is unknown, and when it has ended."""
     seconds: Mapped[float] = mapped_column(default=0.0)
     """Spent training, over all attempts that left a checkpoint; what the job's budget is compared with."""
+    cost: Mapped[float] = mapped_column(default=0.0)
+    """The same in cost units."""
     heard_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When its worker last renewed the lease or wrote something."""
     revision: Mapped[str] = mapped_column(default="")
@@ -129,6 +131,8 @@ class Search(Base):
     max_attempts: Mapped[int]
     state: Mapped[str]
     """SEARCH_STATES."""
+    pruned: Mapped[dict[str, int]] = mapped_column(Json, default=dict)
+    """Number of a trial: the validation, from 1, after which it was given up."""
     reason: Mapped[str] = mapped_column(default="")
     best: Mapped[str | None]
     """Job of the best trial so far."""

@@ -30,6 +30,7 @@ def upgrade() -> None:
     with op.batch_alter_table("runs") as runs:
         runs.add_column(sa.Column("estimated_finish_at", types.UtcDateTime(), nullable=True))
         runs.add_column(sa.Column("seconds", sa.Double(), nullable=False, server_default="0"))
+        runs.add_column(sa.Column("cost", sa.Double(), nullable=False, server_default="0"))
         runs.add_column(sa.Column("heard_at", types.UtcDateTime(), nullable=True))
         runs.add_column(sa.Column("revision", sa.String(), nullable=False, server_default=""))
         runs.add_column(sa.Column("resumed_revision", sa.String(), nullable=False, server_default=""))
