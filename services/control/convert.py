@@ -11,6 +11,7 @@ from services.control import promotion
 from services.control.catalogue import ModelView, VersionView
 from services.control.operations import FleetStatus
 from services.control.training import JobView, Order
+from services.control.trials import SearchView, Trial
 from services.control.waiting import DEVICES
 from shared.contracts.generated.flywheel.control.v1 import control_pb2 as pb
 from shared.errors import InvalidArgument
@@ -87,6 +88,35 @@ def job(view: JobView) -> pb.Job:
         estimated_finish=run.estimated_finish_at if run else None,
         last_heard=run.heard_at if run else None,
         due_at=row.due_at,
+    )
+
+
+def search(view: SearchView, *, with_trials: bool = True) -> pb.Search:
+    row, best = view.search, view.best
+    return pb.Search(
+        id=row.id,
+        pipeline=row.pipeline,
+        dataset_version=row.dataset_version,
+        state=row.state,
+        reason=row.reason,
+        plan=struct(row.plan),
+        trials=[search_trial(trial) for trial in view.trials] if with_trials else None,
+        best=best.number if best else None,
+        job=row.job or "",
+        model_version=(view.job.model_version or 0) if view.job else 0,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+    )
+
+
+def search_trial(trial: Trial) -> pb.SearchTrial:
+    return pb.SearchTrial(
+        number=trial.number,
+        job=trial.job.id,
+        state=trial.state,
+        params=struct(trial.params),
+        value=trial.value,
+        reports=trial.reports,
     )
 
 
@@ -253,10 +283,15 @@ def status(fleet: FleetStatus) -> pb.Status:
 
 def plain(given: Struct) -> dict[str, Any]:
     """A Struct's values, with whole numbers as such: it knows only doubles."""
-    found = MessageToDict(given)
-    return {
-        key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in found.items()
-    }
+    return {key: _whole(value) for key, value in MessageToDict(given).items()}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def struct(fields: Mapping[str, Any]) -> Struct:

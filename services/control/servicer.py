@@ -5,7 +5,18 @@ from typing import TypeVar
 
 import grpc
 
-from services.control import catalogue, convert, declaring, operations, promotion, resuming, training, verifying
+from services.control import (
+    catalogue,
+    convert,
+    declaring,
+    operations,
+    promotion,
+    resuming,
+    searches,
+    training,
+    trials,
+    verifying,
+)
 from services.control.watching import Watcher
 from shared.config import Settings
 from shared.contracts.generated.flywheel.control.v1 import control_pb2 as pb
@@ -61,6 +72,28 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         wanted = (request.model, request.version, request.idempotency_key)
         with self._database.write() as session:
             return convert.job(verifying.verify(session, *wanted, max_attempts=self._settings.max_attempts))
+
+    def CreateSearch(self, request: pb.CreateSearchRequest, context: Context) -> pb.Search:
+        wanted = (request.pipeline, convert.plain(request.plan), request.dataset_version, request.idempotency_key)
+        device, attempts = device_kind(self._settings), self._settings.max_attempts
+        with self._database.write() as session:
+            return convert.search(searches.create(session, *wanted, device=device, max_attempts=attempts))
+
+    def GetSearch(self, request: pb.GetSearchRequest, context: Context) -> pb.Search:
+        with self._database.read() as session:
+            return convert.search(trials.view(session, searches.get(session, request.id)))
+
+    def ListSearches(self, request: pb.ListSearchesRequest, context: Context) -> pb.ListSearchesResponse:
+        limit, offset = page(request.page_size, request.page_token)
+        with self._database.read() as session:
+            found = searches.page(session, request.pipeline, limit + 1, offset)
+            views, token = _cut([trials.view(session, row) for row in found], limit, offset)
+        listed = [convert.search(view, with_trials=False) for view in views]
+        return pb.ListSearchesResponse(searches=listed, next_page_token=token)
+
+    def CancelSearch(self, request: pb.CancelSearchRequest, context: Context) -> pb.Search:
+        with self._database.write() as session:
+            return convert.search(searches.cancel(session, request.id))
 
     def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.Job:
         with self._database.read() as session:

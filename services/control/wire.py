@@ -8,6 +8,7 @@ from services.control.handlers import Handlers
 from services.control.leader import LeaderLoop, Part
 from services.control.leadership import Leadership
 from services.control.pruning import Pruner
+from services.control.searching import Searcher
 from services.control.servicer import ControlServicer, register
 from services.control.sweeper import Sweeper
 from shared.config import Settings
@@ -66,6 +67,7 @@ def leader_loop(settings: Settings, database: Database, publisher: Publisher, le
         [
             Part("relay", 0.25, lambda term: publisher.publish_due()),
             Part("sweeper", 2.0, sweeper.sweep),
+            Part("searches", 1.0, Searcher(database, leadership).step),
             Part("fleet metrics", 2.0, fleet.export_database, fleet.clear),
             Part("queue metrics", 2.0, fleet.export_queues),
             Part("pruner", 60.0, pruner.prune),

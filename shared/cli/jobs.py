@@ -123,7 +123,7 @@ def _budget(pairs: list[str]) -> "Budget":
     return Budget(**found)
 
 
-def settings(pairs: list[str]) -> dict[str, object]:
+def settings(pairs: list[str], option: str = "--set") -> dict[str, object]:
     """`key=value` pairs with their values read as YAML, as in a pipeline file."""
     from shared.pipelines.changing import parse_value
 
@@ -131,9 +131,9 @@ def settings(pairs: list[str]) -> dict[str, object]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals):
-            raise typer.BadParameter(f"{pair!r} should read KEY=VALUE", param_hint="--set")
+            raise typer.BadParameter(f"{pair!r} should read KEY=VALUE", param_hint=option)
         if key in found:
-            raise typer.BadParameter(f"{key} is given twice", param_hint="--set")
+            raise typer.BadParameter(f"{key} is given twice", param_hint=option)
         found[key] = parse_value(value)
     return found
 

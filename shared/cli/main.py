@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from shared.cli import ask, data, demo, jobs, models, pipelines, platform, reports, rows, serving, texts
 from shared.cli.doctor import doctor
+from shared.cli.search import search, searches
 from shared.cli.status import status
 from shared.cli.verify import verify
 from shared.errors import Cancelled, DeadlineExceeded, FlywheelError, Unavailable
@@ -25,7 +26,7 @@ app = typer.Typer(
 for command in (
     *(demo.demo, platform.up, platform.down, status),
     *(pipelines.apply, rows.ingest, jobs.train, jobs.jobs, jobs.watch, jobs.cancel, jobs.pause, jobs.resume),
-    *(models.models, models.promote, models.rollback, verify),
+    *(models.models, models.promote, models.rollback, verify, search, searches),
     *(serving.deployments, serving.load, serving.unload, serving.traffic),
     *(texts.tag, texts.relate, texts.answer, texts.embed, texts.score, texts.translate, texts.summarize),
     *(ask.classify, ask.chat, ask.feedback, reports.lineage, reports.report, doctor),

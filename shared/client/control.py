@@ -72,6 +72,39 @@ class ControlCalls:
         )
         return read(ops.Job, self._ask("VerifyModel", request))
 
+    def search(
+        self,
+        pipeline: str,
+        plan: Mapping[str, Any] | None = None,
+        *,
+        dataset_version: int = 0,
+        idempotency_key: str = "",
+    ) -> ops.Search:
+        """Begins a search for better settings; its best trial becomes a version.
+
+        `plan` has the keys of `search` in a pipeline file; what it leaves out is the pipeline's, then the default.
+        """
+        request = pb.CreateSearchRequest(
+            pipeline=pipeline,
+            plan=struct(plan or {}),
+            dataset_version=dataset_version,
+            idempotency_key=idempotency_key or uuid.uuid4().hex,
+        )
+        return read(ops.Search, self._ask("CreateSearch", request))
+
+    def search_status(self, search: str) -> ops.Search:
+        """A search with its trials."""
+        return read(ops.Search, self._ask("GetSearch", pb.GetSearchRequest(id=search)))
+
+    def searches(self, pipeline: str = "", limit: int = 50) -> list[ops.Search]:
+        """Newest first, without their trials."""
+        found = self._every("ListSearches", pb.ListSearchesRequest(pipeline=pipeline), "searches", limit)
+        return [read(ops.Search, search) for search in found]
+
+    def cancel_search(self, search: str) -> ops.Search:
+        """Ends a search and its trials."""
+        return read(ops.Search, self._ask("CancelSearch", pb.CancelSearchRequest(id=search)))
+
     def job(self, job: str) -> ops.Job:
         return read(ops.Job, self._ask("GetJob", pb.GetJobRequest(id=job)))
 

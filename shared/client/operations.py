@@ -68,6 +68,40 @@ class Job:
 
 
 @dataclass(frozen=True)
+class SearchTrial:
+    """States: waiting, running, complete, pruned, failed. `reports` are the metric at each validation."""
+
+    number: int
+    job: str
+    state: str
+    params: dict[str, Any]
+    value: float | None
+    reports: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Search:
+    """States: running, succeeded, failed, cancelled. In lists it has no trials."""
+
+    id: str
+    pipeline: str
+    dataset_version: int
+    state: str
+    reason: str
+    plan: dict[str, Any]
+    trials: tuple[SearchTrial, ...]
+    best: int | None
+    job: str
+    model_version: int
+    created_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state != "running"
+
+
+@dataclass(frozen=True)
 class JobEvent:
     """kind: state, progress, validation, checkpoint or log."""
 

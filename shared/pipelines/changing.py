@@ -11,7 +11,7 @@ from shared.errors import InvalidArgument
 from shared.pipelines.reading import nested_model
 from shared.pipelines.schema import PipelineSpec
 
-OF_THE_PIPELINE = ("name", "kind", "labels", "data", "trigger", "gate", "rollout")
+OF_THE_PIPELINE = ("name", "kind", "labels", "data", "trigger", "gate", "rollout", "search")
 """Keys that are not one job's to change: rows, judging and service hang on them."""
 
 

@@ -37,6 +37,8 @@ RUN_STATES = _table(
     drained="",
 )
 
+SEARCH_STATES = _table(running="succeeded failed cancelled", succeeded="", failed="", cancelled="")
+
 EVALUATION_STATES = _table(queued="running failed", running="queued succeeded failed", succeeded="", failed="queued")
 
 MODEL_VERSION_STATES = _table(

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("device", sa.String(), nullable=False),
         sa.Column("max_attempts", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
+        sa.Column("pruned", types.Json, nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("best", sa.String(), nullable=True),
         sa.Column("job", sa.String(), nullable=True),

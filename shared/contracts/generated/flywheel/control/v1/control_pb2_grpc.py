@@ -65,6 +65,26 @@ class ControlStub:
                 request_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.VerifyModelRequest.SerializeToString,
                 response_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.Job.FromString,
                 _registered_method=True)
+        self.CreateSearch = channel.unary_unary(
+                '/flywheel.control.v1.Control/CreateSearch',
+                request_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.CreateSearchRequest.SerializeToString,
+                response_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.Search.FromString,
+                _registered_method=True)
+        self.GetSearch = channel.unary_unary(
+                '/flywheel.control.v1.Control/GetSearch',
+                request_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.GetSearchRequest.SerializeToString,
+                response_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.Search.FromString,
+                _registered_method=True)
+        self.ListSearches = channel.unary_unary(
+                '/flywheel.control.v1.Control/ListSearches',
+                request_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.ListSearchesRequest.SerializeToString,
+                response_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.ListSearchesResponse.FromString,
+                _registered_method=True)
+        self.CancelSearch = channel.unary_unary(
+                '/flywheel.control.v1.Control/CancelSearch',
+                request_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.CancelSearchRequest.SerializeToString,
+                response_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.Search.FromString,
+                _registered_method=True)
         self.GetJob = channel.unary_unary(
                 '/flywheel.control.v1.Control/GetJob',
                 request_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.GetJobRequest.SerializeToString,
@@ -208,6 +228,34 @@ class ControlServicer:
 
     def VerifyModel(self, request, context):
         """VerifyModel starts a job that trains a version again from its lineage and compares the weights byte by byte.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSearch(self, request, context):
+        """CreateSearch begins a search for better settings; its best trial becomes a version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSearch(self, request, context):
+        """GetSearch returns one search with its trials.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSearches(self, request, context):
+        """ListSearches lists searches, newest first, without their trials.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelSearch(self, request, context):
+        """CancelSearch ends a search and its trials; a finished one is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -385,6 +433,26 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.VerifyModel,
                     request_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.VerifyModelRequest.FromString,
                     response_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.Job.SerializeToString,
+            ),
+            'CreateSearch': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSearch,
+                    request_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.CreateSearchRequest.FromString,
+                    response_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.Search.SerializeToString,
+            ),
+            'GetSearch': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSearch,
+                    request_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.GetSearchRequest.FromString,
+                    response_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.Search.SerializeToString,
+            ),
+            'ListSearches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSearches,
+                    request_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.ListSearchesRequest.FromString,
+                    response_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.ListSearchesResponse.SerializeToString,
+            ),
+            'CancelSearch': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelSearch,
+                    request_deserializer=flywheel_dot_control_dot_v1_dot_control__pb2.CancelSearchRequest.FromString,
+                    response_serializer=flywheel_dot_control_dot_v1_dot_control__pb2.Search.SerializeToString,
             ),
             'GetJob': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJob,
@@ -650,6 +718,114 @@ class Control:
             '/flywheel.control.v1.Control/VerifyModel',
             flywheel_dot_control_dot_v1_dot_control__pb2.VerifyModelRequest.SerializeToString,
             flywheel_dot_control_dot_v1_dot_control__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSearch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.control.v1.Control/CreateSearch',
+            flywheel_dot_control_dot_v1_dot_control__pb2.CreateSearchRequest.SerializeToString,
+            flywheel_dot_control_dot_v1_dot_control__pb2.Search.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSearch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.control.v1.Control/GetSearch',
+            flywheel_dot_control_dot_v1_dot_control__pb2.GetSearchRequest.SerializeToString,
+            flywheel_dot_control_dot_v1_dot_control__pb2.Search.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSearches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.control.v1.Control/ListSearches',
+            flywheel_dot_control_dot_v1_dot_control__pb2.ListSearchesRequest.SerializeToString,
+            flywheel_dot_control_dot_v1_dot_control__pb2.ListSearchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelSearch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.control.v1.Control/CancelSearch',
+            flywheel_dot_control_dot_v1_dot_control__pb2.CancelSearchRequest.SerializeToString,
+            flywheel_dot_control_dot_v1_dot_control__pb2.Search.FromString,
             options,
             channel_credentials,
             insecure,
