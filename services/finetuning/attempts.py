@@ -6,6 +6,7 @@ Every function raises LeaseLost, having written nothing, when another worker hol
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -82,29 +83,38 @@ def holding(database: Database, attempt: Attempt) -> Iterator[tuple[Session, Run
         yield session, session.get_one(Run, attempt.run)
 
 
-def succeed(database: Database, attempt: Attempt, uri: str, card: ModelCard, metrics: dict[str, float]) -> int | None:
-    """Records the model version that the run made and asks for its evaluation.
+def succeed(
+    database: Database,
+    attempt: Attempt,
+    uri: str,
+    card: ModelCard,
+    metrics: dict[str, float],
+    trial: Job | None = None,
+) -> int | None:
+    """Records the model version that the run made, or that a `trial` left, and asks for its evaluation.
 
     Returns the version's number; None when the job was cancelled at the last moment.
     """
 
     def make_version(session: Session, job: Job) -> str:
+        trained_at = (trial or job).created_at
         made = models.add_version(
             session,
             model=job.pipeline,
             kind=card.kind,
             method=card.method,
-            base=models.pinned_base(session, job.spec["base"], job.created_at),
+            base=models.pinned_base(session, job.spec["base"], trained_at),
             base_digest=card.base_digest,
             weights_uri=uri,
             weights_digest=card.weights_digest,
             adapter_digest=card.adapter_digest,
             labels=list(card.labels),
             job=job.id,
-            run=attempt.run,
+            run=trial.outcome["run"] if trial else attempt.run,
             dataset_version=job.dataset_version,
             metrics=metrics,
             conditions=card.conditions,
+            started_from=_started_from(session, job, trained_at) if card.started_from else None,
         )
         evaluations.request(session, job.pipeline, made.version)
         job.model_version = made.version
@@ -112,6 +122,10 @@ def succeed(database: Database, attempt: Attempt, uri: str, card: ModelCard, met
 
     job = conclude(database, attempt, make_version)
     return job.model_version if job else None
+
+
+def _started_from(session: Session, job: Job, trained_at: datetime) -> int | None:
+    return models.alias_at(session, job.pipeline, models.CHAMPION, trained_at)
 
 
 def conclude(database: Database, attempt: Attempt, record: Callable[[Session, Job], str]) -> Job | None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from services.finetuning import attempts, checkpoint_store, gauges, verification
+from services.finetuning import attempts, checkpoint_store, gauges, trials, verification
 from services.finetuning.allowance import allowance
 from services.finetuning.attempts import Attempt
 from services.finetuning.checkpoint_store import CheckpointStore
@@ -86,6 +86,8 @@ class Supervisor:
         place = Workplace(self._settings.home, attempt.job.id)
         with JobWatch(context.database, attempt.lease, self._settings.lease_seconds) as watch:
             try:
+                if (adopted := self._adopt(attempt, place, watch, context)) is not None:
+                    return adopted
                 ending = self._train(attempt, place, watch, context)
                 if ending.kind == "finished":
                     return self._finish(attempt, place, ending, watch, context)
@@ -150,6 +152,8 @@ class Supervisor:
         card = ModelCard.read(place.output)
         if attempt.job.sort == "verify":
             return self._compare(attempt, place, card, watch, context)
+        if attempt.job.sort == trials.TRIAL:
+            return self._keep_trial(attempt, place, uri, ending, watch, context)
         try:
             self._insist(lambda: self._artifacts.put_folder(place.output, uri), watch, context.draining)
             version = self._insist(
@@ -170,6 +174,32 @@ class Supervisor:
         with suppress(Unavailable):
             if not attempts.is_recorded(database, uri):
                 self._artifacts.delete(uri)
+
+    def _keep_trial(
+        self, attempt: Attempt, place: Workplace, uri: str, ending: Ending, watch: JobWatch, context: HandlerContext
+    ) -> str:
+        kept = (context.database, self._artifacts, attempt, place.output, uri, ending.metrics)
+        job = self._insist(lambda: trials.keep(*kept), watch, context.draining)
+        self._clean(attempt, place)
+        return "succeeded" if job else "cancelled"
+
+    def _adopt(self, attempt: Attempt, place: Workplace, watch: JobWatch, context: HandlerContext) -> str | None:
+        """Makes what a search's best trial left in the store a version; None when there is nothing to take over."""
+        trial = trials.left_by(context.database, attempt.job)
+        if trial is None:
+            return None
+        uri, metrics = trial.outcome["uri"], trial.outcome["metrics"]
+        try:
+            card = ModelCard.read(self._artifacts.fetch_folder(uri))
+        except (NotFound, DataCorrupted) as error:
+            log.warning("the best trial's model can't be read and is trained again", error=error.message)
+            return None
+        made = self._insist(
+            lambda: attempts.succeed(context.database, attempt, uri, card, metrics, trial), watch, context.draining
+        )
+        self._clean(attempt, place)
+        trials.sweep(context.database, self._artifacts, trial)
+        return "succeeded" if made else "cancelled"
 
     def _compare(
         self, attempt: Attempt, place: Workplace, card: ModelCard, watch: JobWatch, context: HandlerContext
