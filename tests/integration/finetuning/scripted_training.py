@@ -4,6 +4,7 @@ It speaks the protocol of services.finetuning.training.standby and then behaves 
 """
 
 import json
+import math
 import os
 import signal
 import socket
@@ -35,7 +36,7 @@ class Script:
     def step(self, step: int) -> None:
         self.say("progress", step=step, total_steps=STEPS, loss=1.0 / step, tokens_per_second=9.0, eta_seconds=1.0)
 
-    def finish(self) -> int:
+    def finish(self, metrics: dict[str, float] | None = None) -> int:
         self.step(STEPS)
         output = self.spec.output_dir
         output.mkdir(parents=True, exist_ok=True)
@@ -43,8 +44,16 @@ class Script:
         method, labels = self.spec.method.name, self.spec.labels or ()
         card = ModelCard("classification", method, labels, "base", "b", 64, "w", "", self.spec.run, "d", "float32")
         card.write(output)
-        self.say("finished", path=str(output), weights_digest="w", adapter_digest="", metrics={"accuracy": 0.5})
+        self.say("finished", path=str(output), weights_digest="w", adapter_digest="", metrics=metrics or {"accuracy": 0.5})
         return EXIT_FINISHED
+
+    def measure(self) -> int:
+        """One validation an epoch; the best learning rate is 3e-4, and more epochs help."""
+        rate, epochs = self.spec.method.learning_rate, self.spec.method.epochs
+        for epoch in range(1, epochs + 1):
+            loss = abs(math.log10(rate / 3e-4)) + 1 / epoch
+            self.say("validation", step=epoch, loss=loss, metrics={"loss": loss, "accuracy": 1 / (1 + loss)})
+        return self.finish({"loss": loss, "accuracy": 1 / (1 + loss)})
 
     def wait_for_sigterm(self, answer: int | None) -> int:
         """Ends with `answer` on SIGTERM; never when it is None."""
@@ -55,12 +64,41 @@ class Script:
             time.sleep(0.01)
         return answer
 
+    def hold_at(self, moment: str) -> int:
+        """Stays at a moment of its run until it is asked to stop, and then does what a real one does there."""
+        stop: list[int] = []
+        if moment != "starting":
+            signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
+            self.begin()
+            self.step(1)
+        if moment == "checkpoint":
+            (self.spec.work_dir / "checkpoints" / ".step-00000001.partial").mkdir(parents=True)
+        (self.spec.work_dir / "held").touch()
+        while not stop:
+            time.sleep(0.01)
+        return self.finish() if moment == "saving" else EXIT_DRAINED
+
 
 def play(behaviour: str, script: Script) -> int:
+    if behaviour.startswith("hold-at-") and script.attempt == 1:
+        return script.hold_at(behaviour.removeprefix("hold-at-"))
     script.begin()
     match behaviour:
+        case "frugal" if (script.spec.budget_steps or STEPS) < STEPS:
+            script.step(1)
+            script.say("failed", reason="BUDGET", message="budget used up at step 1 of 3")
+            return EXIT_FAILED
+        case "frugal" | "hold-at-starting" | "hold-at-training" | "hold-at-checkpoint" | "hold-at-validation":
+            return script.finish()
+        case "other-revision" if not script.spec.any_revision:
+            script.say("failed", reason="REVISION", message="made by another revision")
+            return EXIT_FAILED
+        case "other-revision":
+            return script.finish()
         case "finish":
             return script.finish()
+        case "measure":
+            return script.measure()
         case "crash":
             os.kill(os.getpid(), signal.SIGKILL)
         case "crash-once":
