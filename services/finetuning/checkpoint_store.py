@@ -16,6 +16,7 @@ from services.finetuning.plan import KEEP_CHECKPOINTS
 from services.finetuning.records import Event, RunRecord
 from services.finetuning.workplace import Workplace
 from shared.errors import DataCorrupted, FlywheelError, LeaseLost, RetryableError, Unavailable
+from shared.storage.artifacts import MANIFEST as STORE_MANIFEST
 from shared.storage.artifacts import Artifacts
 from shared.storage.database import Database
 from shared.storage.digests import file_digest
@@ -166,7 +167,8 @@ def _bring(source: Path, target: Path, digest: str) -> None:
     aside.mkdir(parents=True)
     try:
         for file in source.iterdir():
-            shutil.copyfile(file, aside / file.name)
+            if file.name != STORE_MANIFEST:
+                shutil.copyfile(file, aside / file.name)
         if not verifies(aside) or file_digest(aside / MANIFEST) != digest:
             raise DataCorrupted(f"it is not what was recorded with digest {digest[:12]}…")
         shutil.rmtree(target, ignore_errors=True)

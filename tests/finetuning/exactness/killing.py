@@ -74,7 +74,7 @@ class Calls:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(spec: TrainingSpec, point: Point | None = None) -> tuple[int | None, dict[str, int]]:
+def train(spec: TrainingSpec, point: Point | None = None) -> tuple[int | None, dict[Where, int]]:
     """Exit code of a process that runs the spec to `point`, and the calls it made if it got beyond."""
     spec.work_dir.mkdir(parents=True, exist_ok=True)
     path = spec.work_dir / "spec.json"

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.finetuning.faults.disks import largest_file, small_disk
 from tests.finetuning.running import run_over_a_pipe
 from tests.support.training_runs import StopAfter, make_spec, named, some_rows, weights_of
 
-CASES = {
+CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "full": ("classification", {"name": "full"}, 24 << 10),
     "head": ("classification", {"name": "head"}, 12 << 10),
     "lora": ("chat", {"name": "lora", "lora_rank": 4, "gradient_accumulation": 1}, 12 << 10),

@@ -7,13 +7,10 @@ from pathlib import Path
 import pytest
 
 from services.finetuning import attempts
-from services.finetuning.checkpoint_store import fetch_newest
 from services.finetuning.plan import training_spec
-from services.finetuning.records import RunRecord
 from services.finetuning.spec import TrainingSpec
 from services.finetuning.workplace import Workplace
 from shared.errors import FailedPrecondition, NotFound
-from shared.storage.artifacts import Artifacts
 from shared.storage.database import clock
 from shared.storage.repositories import jobs, models
 from shared.storage.tables import DatasetVersion, ModelVersion
@@ -88,30 +85,3 @@ def test_a_base_by_alias_is_what_the_alias_pointed_at_when_the_job_was_created(w
 def test_a_base_by_alias_without_a_version_is_not_found(world: World) -> None:
     with pytest.raises(NotFound, match="model:stem@champion"):
         plan(world, world.job(base="model:stem@champion"))
-
-
-class Elsewhere(Artifacts):
-    """A folder that behaves like a store on another machine."""
-
-    def __init__(self, url: str, cache: Path) -> None:
-        super().__init__(url, cache)
-        self.is_local = False
-
-
-def test_the_newest_stored_checkpoint_that_verifies_is_fetched(world: World, tmp_path: Path) -> None:
-    attempt = attempts.take(world.database, world.job(), "worker", 60, 3)
-    assert attempt is not None
-    record = RunRecord(world.database, attempt)
-    for step in (1, 2, 3):
-        folder = tmp_path / f"step-{step:08d}"
-        folder.mkdir()
-        (folder / "manifest.json").write_text(str(step))
-        uri = f"checkpoints/{attempt.job.id}/run/{folder.name}"
-        world.artifacts.put_folder(folder, uri)
-        record.checkpoint(step, uri, "d", keep=3)
-    world.artifacts.write_bytes(f"checkpoints/{attempt.job.id}/run/step-00000003/manifest.json", b"damaged")
-    place = Workplace(tmp_path / "there", attempt.job.id)
-    store = Elsewhere(world.settings.resolved_artifacts_url, tmp_path / "cache")
-    fetch_newest(world.database, store, attempt.job.id, place)
-    assert [path.name for path in place.checkpoints.iterdir()] == ["step-00000002"]
-    assert (place.checkpoints / "step-00000002" / "manifest.json").read_text() == "2"
