@@ -176,7 +176,7 @@ def fail(
         job = jobs.get(session, attempt.job.id, lock=True)
         jobs.end_run(session, run, "failed", reason)
         session.flush()
-        if final:
+        if final and job.wanted != "cancel":
             _end(session, job, "failed", reason, code)
         else:
             jobs.put_back(session, job, reason, delay_seconds, code=code)

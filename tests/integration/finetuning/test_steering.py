@@ -52,7 +52,7 @@ def test_a_job_can_be_cancelled_at_any_moment(world: World, moment: str) -> None
     assert (held.state, held.reason, held.owner) == ("cancelled", "cancelled on request", None)
     assert history(world, job) == ["queued", "running", "cancelled"]
     assert [run.state for run in world.runs(job)] == ["cancelled"]
-    assert world.versions() == world.evaluations() == []
+    assert [*world.versions(), *world.evaluations()] == []
     assert not Workplace(world.settings.home, job).folder.exists()
 
 
