@@ -14,6 +14,8 @@ from services.finetuning.training.events import Events
 KEPT_STEPS = 2000
 """Points of the train split. A run of more steps has one point for every so many steps, with their mean loss."""
 KEPT_VALIDATIONS = 500
+SHORT_STEPS, SHORT_VALIDATIONS = 400, 200
+"""Points of the short form."""
 TOLD_SECONDS = 0.25
 
 Point = tuple[int, float, dict[str, float]]
@@ -60,6 +62,16 @@ class Curve:
         """For a checkpoint; JSON."""
         return {"points": [list(point) for point in self._points], "losses": list(self._losses)}
 
+    def short(self) -> dict[str, Any]:
+        """Both splits as a report shows them: name -> [[step, value], …]."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for split, most in (("train", SHORT_STEPS), ("validation", SHORT_VALIDATIONS)):
+            points = [point for point in self._points if next(iter(point[2])).startswith(split)]
+            for step, _, values in _spread(points, most):
+                for name, value in values.items():
+                    found.setdefault(name, []).append((step, value))
+        return found
+
     def _add(self, step: int, values: dict[str, float]) -> None:
         point = (step, round(time.time(), 3), values)
         self._points.append(point)
@@ -72,3 +84,10 @@ class Curve:
         if len(validations) > KEPT_VALIDATIONS:
             gone = {id(point) for point in validations[1::2]}
             self._points = [point for point in self._points if id(point) not in gone]
+
+
+def _spread(points: list[Point], most: int) -> list[Point]:
+    """At most so many of them, evenly, the first and the last among them."""
+    if len(points) <= most:
+        return points
+    return [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)]
