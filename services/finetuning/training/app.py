@@ -22,6 +22,7 @@ from services.finetuning.training.material import Material
 from services.finetuning.training.output import write_model
 from services.finetuning.training.packing import lay_end_to_end
 from services.finetuning.training.recomputing import recompute_layers
+from services.finetuning.training.report import TrainingReport
 from services.finetuning.training.stopping import StopRequest
 from services.finetuning.training.trainer import Ending, Trainer
 from services.finetuning.training.weights import TrainedWeights
@@ -30,7 +31,7 @@ from shared.modeling.card import ModelCard
 from shared.modeling.devices import choose_precision
 from shared.modeling.kinds import find_kind
 from shared.modeling.kinds.base import Kind, length_limit
-from shared.modeling.loading import load_tokenizer
+from shared.modeling.loading import LoadedModel, load_tokenizer
 from shared.modeling.methods import find_method
 from shared.modeling.methods.base import Method, text_limit
 from shared.modeling.quiet import quiet_libraries
@@ -102,11 +103,14 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
         prompt=spec.options.prompt or "",
         options=spec.options.chosen(spec.kind),
     )
+    card = _card(spec, base, labels, limit, precision)
+    report = TrainingReport(spec, material, LoadedModel(model, tokenizer, card), rows.validation, events)
+    report.look_before(trainer.cursor)
     ending = trainer.run()
     if ending is Ending.FINISHED:
-        card = write_model(
-            spec.output_dir, model, weights, tokenizer, base, _card(spec, base, labels, limit, precision)
-        )
+        facts = {"rows": len(train.examples), "tokens": trainer.epochs.tokens, "truncated": train.truncated}
+        report.tell(trainer.cursor, trainer.curve, trainer.budget.seconds, **facts)
+        card = write_model(spec.output_dir, model, weights, tokenizer, base, card)
         events.send(
             "finished",
             path=spec.output_dir,

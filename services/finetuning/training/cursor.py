@@ -19,3 +19,5 @@ class Cursor:
     rows_log_bytes: int = 0
     curve: dict[str, Any] = field(default_factory=dict)
     """Losses and rates so far; see curve.py."""
+    before: list[dict[str, Any]] = field(default_factory=list)
+    """What a few rows were to the model before the first step; see report.py."""
