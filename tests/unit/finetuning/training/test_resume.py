@@ -64,29 +64,6 @@ def test_stop_before_the_first_step_leaves_nothing(tmp_path: Path) -> None:
     assert not named(events, "checkpoint")
 
 
-def test_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    spec = _spec(tmp_path, checkpoint_every_steps=2)
-    run(spec, StopAfter(5))
-    newest, older = sorted((spec.work_dir / "checkpoints").glob("step-*"), reverse=True)
-    weights = bytearray((newest / "weights.safetensors").read_bytes())
-    weights[-1] ^= 1
-    (newest / "weights.safetensors").write_bytes(weights)
-
-    code, events = run(spec)
-
-    assert code == EXIT_FINISHED
-    assert named(events, "started")[0]["start_step"] == int(older.name.removeprefix("step-"))
-    assert newest.name in named(events, "log")[0]["message"]
-
-
-def test_checkpoint_without_manifest_is_passed_over(tmp_path: Path) -> None:
-    spec = _spec(tmp_path, checkpoint_every_steps=2)
-    run(spec, StopAfter(2))
-    (checkpoint,) = (spec.work_dir / "checkpoints").glob("step-*")
-    (checkpoint / "manifest.json").unlink()
-    assert named(run(spec)[1], "started")[0]["start_step"] == 0
-
-
 def test_resuming_with_another_method_is_refused(tmp_path: Path) -> None:
     run(_spec(tmp_path), StopAfter(2))
     code, events = run(_spec(tmp_path, method={"learning_rate": 0.5}))
