@@ -76,7 +76,7 @@ class Checkpoints:
         self._prune()
         return SavedCheckpoint(target, file_digest(target / MANIFEST), time.monotonic() - started)
 
-    def discard_partial(self) -> None:
+    def _tidy(self) -> None:
         """Remove what a killed process left half written."""
         for path in self._folder.glob(".step-*.partial"):
             shutil.rmtree(path)
@@ -88,7 +88,7 @@ class Checkpoints:
 
         Raises TrainingFailed when it belongs to another spec (BAD_SPEC) or another code revision made it (REVISION).
         """
-        self.discard_partial()
+        self._tidy()
         for path in newest_first(self._folder):
             if not verifies(path):
                 events.log("warning", f"checkpoint {path.name} is damaged and passed over")
@@ -113,10 +113,14 @@ class Checkpoints:
         for key, value in load_file(path / "optimizer.safetensors").items():
             name, _, entry = key.rpartition("/")
             # Cloned: where a file is mapped into memory decides its alignment, and that can decide the last bit.
-            optimizer.state[weights.masters[name]][entry] = value.clone().to(weights.masters[name].device)
+            master = weights.masters[name]
+            optimizer.state[master][entry] = split_like(value.clone().to(master.device), master)
         method = load_file(path / METHOD) if (path / METHOD).exists() else {}
-        bring_back(path, self._folder.parent)
+        self._bring_back_log(path)
         return Cursor(**state["cursor"]), method
+
+    def _bring_back_log(self, path: Path) -> None:
+        bring_back(path, self._folder.parent)
 
     def _check_revision(self, path: Path, made_by: str) -> None:
         """Checkpoints of old tell no revision; they are continued."""
