@@ -113,8 +113,7 @@ class Checkpoints:
         for key, value in load_file(path / "optimizer.safetensors").items():
             name, _, entry = key.rpartition("/")
             # Cloned: where a file is mapped into memory decides its alignment, and that can decide the last bit.
-            master = weights.masters[name]
-            optimizer.state[master][entry] = split_like(value.clone().to(master.device), master)
+            optimizer.state[weights.masters[name]][entry] = value.clone().to(weights.masters[name].device)
         method = load_file(path / METHOD) if (path / METHOD).exists() else {}
         self._bring_back_log(path)
         return Cursor(**state["cursor"]), method
