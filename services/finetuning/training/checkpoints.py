@@ -8,7 +8,7 @@ it: every batch has its own seed.
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from services.finetuning.checkpoint_files import MANIFEST, checkpoint_name, newest_first, verifies
 from services.finetuning.spec import FailureReason
 from services.finetuning.training.cursor import Cursor
+from services.finetuning.training.distributed.sharding import split_like, whole
 from services.finetuning.training.events import Events
 from services.finetuning.training.failures import TrainingFailed
 from services.finetuning.training.rowlog import bring_back, copy_log
@@ -62,8 +63,8 @@ class Checkpoints:
         started = time.monotonic()
         target = self._folder / checkpoint_name(cursor.step)
         with whole_folder(target) as aside:
-            write_tensors(aside / "weights.safetensors", {n: p.detach() for n, p in weights.masters.items()})
-            write_tensors(aside / "optimizer.safetensors", _optimizer_tensors(weights, optimizer))
+            write_tensors(aside / "weights.safetensors", dict(whole_weights(weights)))
+            write_tensors(aside / "optimizer.safetensors", dict(whole_optimizer(weights, optimizer)))
             if method:
                 write_tensors(aside / METHOD, dict(method))
             copy_log(self._folder.parent, cursor.rows_log_bytes, aside)
@@ -113,7 +114,8 @@ class Checkpoints:
         for key, value in load_file(path / "optimizer.safetensors").items():
             name, _, entry = key.rpartition("/")
             # Cloned: where a file is mapped into memory decides its alignment, and that can decide the last bit.
-            optimizer.state[weights.masters[name]][entry] = value.clone().to(weights.masters[name].device)
+            master = weights.masters[name]
+            optimizer.state[master][entry] = split_like(value.clone().to(master.device), master)
         method = load_file(path / METHOD) if (path / METHOD).exists() else {}
         self._bring_back_log(path)
         return Cursor(**state["cursor"]), method
@@ -148,12 +150,17 @@ def _remove(path: Path) -> None:
     shutil.rmtree(gone)
 
 
-def _optimizer_tensors(weights: TrainedWeights, optimizer: Optimizer) -> dict[str, Tensor]:
-    tensors = {}
+def whole_weights(weights: TrainedWeights) -> Iterator[tuple[str, Tensor]]:
+    """Masters by name; where they are in pieces every process has to go through them."""
+    for name, master in weights.masters.items():
+        yield name, whole(master.detach())
+
+
+def whole_optimizer(weights: TrainedWeights, optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """The optimizer's tensors by `weight/entry`, likewise."""
     for name, master in weights.masters.items():
         for entry, value in optimizer.state.get(master, {}).items():
-            tensors[f"{name}/{entry}"] = value
-    return tensors
+            yield f"{name}/{entry}", whole(value)
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from services.finetuning.training.compact import CompactEmbedding
+from services.finetuning.training.distributed.sharding import split_like
 from shared.modeling.methods.parts import in_head
 
 
@@ -52,6 +53,11 @@ class TrainedWeights:
             master.grad = copy.grad.float() if master.grad is None else master.grad.add_(copy.grad)
             copy.grad = None
 
+    def drop_gradients(self) -> None:
+        """Forget the gradients of a step that can't be taken, the copies' too."""
+        for name, copy in self.copies.items():
+            copy.grad = self.masters[name].grad = None
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Meanwhile the model's parameters are the masters, with the step's gradients; what happens to them stays."""
@@ -80,7 +86,7 @@ class TrainedWeights:
         """Take masters from a checkpoint."""
         assert values.keys() == self.masters.keys(), "checkpoint of another model"
         for name, value in values.items():
-            self.masters[name].copy_(value)
+            self.masters[name].copy_(split_like(value, self.masters[name]))
         self.publish()
 
     def settle(self) -> None:
