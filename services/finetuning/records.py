@@ -15,7 +15,7 @@ from services.finetuning.attempts import Attempt
 from shared.errors import Unavailable
 from shared.storage.database import Database, clock
 from shared.storage.repositories import jobs
-from shared.storage.tables import Checkpoint, Run
+from shared.storage.tables import Checkpoint, JobEvent, Run
 
 PROGRESS_SECONDS = 1.0
 KEPT_WRITES = 1000
@@ -43,6 +43,7 @@ class RunRecord:
             "progress": self._progress,
             "validation": self._validation,
             "log": self._log,
+            "report": self._report,
         }
 
     def event(self, event: Event) -> None:
@@ -122,6 +123,16 @@ class RunRecord:
 
     def _log(self, event: Event) -> None:
         self._write(lambda session, run: _append(session, run, "log", event))
+
+    def _report(self, event: Event) -> None:
+        self._write(lambda session, run: _append_report(session, run, event))
+
+
+def _append_report(session: Session, run: Run, event: Event) -> None:
+    """Once a job: a run that has reported may end before its model is stored, and the next one reports the same."""
+    there = select(JobEvent.sequence).where(JobEvent.job == run.job, JobEvent.kind == "report")
+    if session.execute(there.limit(1)).first() is None:
+        _append(session, run, "report", event)
 
 
 def _append(session: Session, run: Run, kind: str, event: Event) -> None:

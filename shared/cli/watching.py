@@ -105,6 +105,8 @@ def _line(event: "JobEvent") -> str:
 
 
 def _detail(event: "JobEvent") -> str:
+    if event.kind == "report":
+        return f"flywheel report {event.job.id} shows it"
     return " ".join(f"{key}={_short(value)}" for key, value in event.detail.items() if key not in HIDDEN)
 
 

@@ -103,7 +103,7 @@ class Search:
 
 @dataclass(frozen=True)
 class JobEvent:
-    """kind: state, progress, validation, checkpoint or log."""
+    """kind: state, progress, validation, checkpoint, log or report."""
 
     sequence: int
     kind: str

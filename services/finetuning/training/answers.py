@@ -71,6 +71,8 @@ def columns(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
 
 
 def shortened(text: str) -> str:
+    """Also without the character that a database refuses."""
+    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 

@@ -4,6 +4,7 @@ It goes as one event of bounded size to the supervisor, which keeps it in the jo
 weight, and nothing that goes wrong here ends a run.
 """
 
+import math
 import resource
 import sys
 import time
@@ -75,7 +76,7 @@ class TrainingReport:
         }
         with self._forgiving(), self._evaluating():
             report |= self._looked(cursor, seconds)
-        self._events.send("report", **report)
+        self._events.send("report", **_finite(report))
 
     def _looked(self, cursor: Cursor, seconds: float) -> dict[str, Any]:
         before = cursor.before
@@ -145,6 +146,15 @@ class TrainingReport:
             yield
         except Exception as error:
             self._events.log("warning", f"the training report lacks examples: {type(error).__name__}: {error}")
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _memory() -> int:

@@ -165,6 +165,6 @@ class JobEvent(Base):
     job: Mapped[str] = mapped_column(primary_key=True)
     sequence: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
-    """`state`, `progress`, `validation`, `checkpoint` or `log`."""
+    """`state`, `progress`, `validation`, `checkpoint`, `log` or `report`."""
     detail: Mapped[dict[str, Any]] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

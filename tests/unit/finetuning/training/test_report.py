@@ -1,6 +1,7 @@
 """The training report, as the training process tells it."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from services.finetuning.spec import EXIT_FINISHED
 from services.finetuning.training import report
+from services.finetuning.training.answers import RowLoss
 from services.finetuning.training.curve import SHORT_STEPS, Curve
 from services.finetuning.training.events import Events
 from tests.support.training_runs import StopAfter, make_spec, named, run, some_rows, weights_of
@@ -113,3 +115,15 @@ def test_the_curve_of_a_long_run_is_bounded_and_ends_at_its_end(tmp_path: Path) 
     assert kept[-1][0] == 10_001
     short = again.short()["train/loss"]
     assert (len(short), short[0], short[-1][0]) == (SHORT_STEPS, (6, 3.5), 10_001)
+
+
+def test_what_a_database_would_refuse_is_not_in_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rows_of("classification")
+    rows[-1]["text"] = "a good\0 film"
+    monkeypatch.setattr(
+        report, "row_losses", lambda material, examples, *_: [RowLoss(one.row_ids[0], math.inf) for one in examples]
+    )
+    told = reported(run(make_spec(tmp_path, "classification", rows, {"epochs": 1}))[1])
+    assert told["shown"][0]["before"]["loss"] is None
+    assert told["lost"][0]["loss"] is None
+    assert "\\u0000" not in json.dumps(told["lost"])
