@@ -136,6 +136,20 @@ class FakeControl(control_pb2_grpc.ControlServicer):
         self.keys: list[str] = []
         self.orders: list[control.CreateJobRequest] = []
         self.verdict = "identical"
+        self.resumed: list[control.ResumeJobRequest] = []
+
+    def ResumeJob(self, request: control.ResumeJobRequest, context: grpc.ServicerContext) -> control.Job:
+        self.resumed.append(request)
+        return control.Job(id=request.id, state=control.JOB_STATE_QUEUED)
+
+    def ListJobs(self, request: control.ListJobsRequest, context: grpc.ServicerContext) -> control.ListJobsResponse:
+        job = control.Job(id="job-1", pipeline="sentiment", state=control.JOB_STATE_RUNNING, step=3, total_steps=9)
+        job.estimated_finish.FromSeconds(1_700_003_600)
+        job.last_heard.FromSeconds(1_700_000_009)
+        job.spent.cost = 7.5
+        waiting = control.Job(id="job-2", pipeline="sentiment", state=control.JOB_STATE_QUEUED)
+        waiting.reason = "waiting for a cuda worker; none has been heard"
+        return control.ListJobsResponse(jobs=[job, waiting])
 
     def WatchJob(self, request: control.WatchJobRequest, context: grpc.ServicerContext) -> Iterator[control.JobEvent]:
         self.asked_from.append(request.from_sequence)
@@ -170,7 +184,15 @@ class FakeControl(control_pb2_grpc.ControlServicer):
 
     def GetStatus(self, request: control.GetStatusRequest, context: grpc.ServicerContext) -> control.Status:
         pipeline = control.PipelineStatus(name="sentiment", kind="classification", champion=2, rows=7500, state="idle")
-        return control.Status(queues={"ingestion": 3}, pipelines=[pipeline], broker_ready=True, leader="control-1")
+        worker = control.TrainingWorker(name="machine:7", device="cpu", revision="1.0+abc", job="job-1")
+        worker.last_heard.FromSeconds(1_700_000_009)
+        return control.Status(
+            queues={"ingestion": 3},
+            pipelines=[pipeline],
+            broker_ready=True,
+            leader="control-1",
+            training_workers=[worker],
+        )
 
 
 def _job(job: str) -> control.Job:
