@@ -14,6 +14,9 @@ from services.finetuning.training.class_weights import class_weights
 from services.finetuning.training.compact import compact
 from services.finetuning.training.conditions import conditions
 from services.finetuning.training.data import SplitRows, read_rows
+from services.finetuning.training.distributed.followers import ReadCheckpoints, Unheard
+from services.finetuning.training.distributed.joining import join
+from services.finetuning.training.distributed.team import Team
 from services.finetuning.training.dropout import cheapen_dropout, set_dropout
 from services.finetuning.training.encoding import all_tokens, encode_train
 from services.finetuning.training.events import Events
@@ -23,6 +26,7 @@ from services.finetuning.training.output import write_model
 from services.finetuning.training.packing import lay_end_to_end
 from services.finetuning.training.recomputing import recompute_layers
 from services.finetuning.training.report import TrainingReport
+from services.finetuning.training.starting import Beginning
 from services.finetuning.training.stopping import StopRequest
 from services.finetuning.training.trainer import Ending, Trainer
 from services.finetuning.training.weights import TrainedWeights
@@ -42,7 +46,8 @@ from shared.pipelines.kinds import NEW_BASE
 def run_training(spec: TrainingSpec, events: Events, stop: StopRequest) -> int:
     """Train, telling `events`; the exit code of the process. Raises nothing."""
     try:
-        ending = _train(spec, events, stop)
+        with join(spec) as team:
+            ending = _train(spec, events if team.leads else Unheard(), stop, team)
     except Exception as error:
         failure = explain(error)
         if failure.reason == FailureReason.INTERNAL:
@@ -52,15 +57,17 @@ def run_training(spec: TrainingSpec, events: Events, stop: StopRequest) -> int:
     return EXIT_FINISHED if ending is Ending.FINISHED else EXIT_DRAINED
 
 
-def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
+def _train(spec: TrainingSpec, events: Events, stop: StopRequest, team: Team) -> Ending:
     device = _prepare_torch(spec)
     kind, method = find_kind(spec.kind, spec.options), find_method(spec.method.name)
     rows = read_rows(spec.dataset, kind.columns, kind.optional)
     labels = _labels(spec, kind, rows)
-    base = _base(spec, rows, events)
+    with team.leader_first():
+        base = _base(spec, rows, events)
     tokenizer = load_tokenizer(base.path)
     set_seed(spec.seed)
-    model = _model(spec, kind, method, base, labels)
+    beginning = Beginning(spec, base, labels, method, events)
+    model = _model(spec, kind, method, beginning, labels)
     limit = text_limit(spec.method, length_limit(model, tokenizer, spec.method.max_length), model)
     train, of_epoch = encode_train(spec, kind, tokenizer, rows.train, labels, limit)
     validation = kind.encode(tokenizer, rows.validation, labels, limit)
@@ -71,14 +78,14 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     if not method.adapter:
         learnt = all_tokens(train.examples, of_epoch, spec.method.epochs)
         compact(model, chain(learnt, all_tokens(validation.examples, None, 1)))
-    torch.nn.Module.to(model, device)
+    precision = choose_precision(spec.method.precision, spec.device)
+    kept_precision = team.place(model, precision)
     if device.type == "cpu":
         plain_short_attention(model, limit)
         cheapen_dropout(model)
     end_to_end = lay_end_to_end(spec.method, kind, model)
-    precision = choose_precision(spec.method.precision, spec.device)
-    weights = TrainedWeights(model, precision, whole=not method.adapter)
-    checkpoints = Checkpoints(
+    weights = TrainedWeights(model, kept_precision, whole=not method.adapter)
+    checkpoints = (Checkpoints if team.leads else ReadCheckpoints)(
         spec.work_dir / "checkpoints",
         spec.identity(base.digest),
         spec.keep_checkpoints,
@@ -88,7 +95,7 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
     material = Material(
         kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples, end_to_end, of_epoch
     )
-    trainer = Trainer(spec, material, weights, checkpoints, events, stop)
+    trainer = Trainer(spec, material, weights, checkpoints, events, stop, team)
     trainer.resume()
     events.send(
         "started",
@@ -102,12 +109,16 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
         end_to_end=end_to_end,
         prompt=spec.options.prompt or "",
         options=spec.options.chosen(spec.kind),
+        processes=team.size,
     )
-    card = _card(spec, base, labels, limit, precision)
+    card = _card(spec, base, labels, limit, precision, beginning)
     report = TrainingReport(spec, material, LoadedModel(model, tokenizer, card), rows.validation, events)
-    report.look_before(trainer.cursor)
+    if team.size == 1:
+        report.look_before(trainer.cursor)
     ending = trainer.run()
     if ending is Ending.FINISHED:
+        team.reassemble(model)
+    if ending is Ending.FINISHED and team.leads:
         facts = {"rows": len(train.examples), "tokens": trainer.epochs.tokens, "truncated": train.truncated}
         report.tell(trainer.cursor, trainer.curve, trainer.budget.seconds, **facts)
         card = write_model(spec.output_dir, model, weights, tokenizer, base, card)
@@ -116,19 +127,22 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest) -> Ending:
             path=spec.output_dir,
             weights_digest=card.weights_digest,
             adapter_digest=card.adapter_digest,
-            steps=trainer.total_steps,
+            steps=trainer.cursor.step,
             seconds=trainer.budget.seconds,
             metrics=trainer.cursor.metrics,
         )
     return ending
 
 
-def _model(spec: TrainingSpec, kind: Kind, method: Method, base: BaseModel, labels: tuple[str, ...]) -> PreTrainedModel:
+def _model(
+    spec: TrainingSpec, kind: Kind, method: Method, beginning: Beginning, labels: tuple[str, ...]
+) -> PreTrainedModel:
     """What is trained, on the CPU, float32."""
-    loaded = kind.load(base.path, labels)
+    loaded = kind.load(beginning.folder, labels)
     if spec.method.dropout is not None:
         set_dropout(loaded, spec.method.dropout)
     model = method.prepare(loaded, kind.name, spec.method)
+    beginning.adapt(model)
     if spec.method.gradient_checkpointing:
         recompute_layers(model)
     return model
@@ -177,7 +191,9 @@ def _found_base(spec: TrainingSpec, rows: SplitRows, events: Events) -> BaseMode
     return made.base
 
 
-def _card(spec: TrainingSpec, base: BaseModel, labels: tuple[str, ...], limit: int, precision: str) -> ModelCard:
+def _card(
+    spec: TrainingSpec, base: BaseModel, labels: tuple[str, ...], limit: int, precision: str, beginning: Beginning
+) -> ModelCard:
     return ModelCard(
         kind=spec.kind,
         method=spec.method.name,
@@ -193,4 +209,5 @@ def _card(spec: TrainingSpec, base: BaseModel, labels: tuple[str, ...], limit: i
         prompt=spec.options.prompt or "",
         options=spec.options.chosen(spec.kind),
         conditions=conditions(spec.device, precision),
+        started_from=beginning.digest,
     )

@@ -21,3 +21,13 @@ class Cursor:
     """Losses and rates so far; see curve.py."""
     before: list[dict[str, Any]] = field(default_factory=list)
     """What a few rows were to the model before the first step; see report.py."""
+    micro_batch: int | None = None
+    """Rows computed at once at most, since memory ran out in a step; None: whole batches."""
+    validation_batch: int | None = None
+    """The same of a validation."""
+    best_score: float | None = None
+    """Of the best validation so far by the metric that steers, negated where lower is better; None: no score yet."""
+    best_step: int = 0
+    best_metrics: dict[str, float] = field(default_factory=dict)
+    validations_since_best: int = 0
+    ended_early: bool = False

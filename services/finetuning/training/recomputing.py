@@ -17,4 +17,4 @@ def recompute_layers(model: PreTrainedModel) -> None:
             FailureReason.BAD_SPEC,
             f"method.gradient_checkpointing: {type(model).__name__} can't compute its layers twice; leave it off",
         )
-    typed.gradient_checkpointing_enable({"use_reentrant": False})
+    typed.activation_checkpointing_enable({"use_reentrant": False})

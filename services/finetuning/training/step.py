@@ -7,8 +7,11 @@ import torch
 from torch.optim import Optimizer
 
 from services.finetuning.spec import FailureReason
-from services.finetuning.training.failures import TrainingFailed
+from services.finetuning.training.distributed.sharding import whole
+from services.finetuning.training.distributed.team import Team
+from services.finetuning.training.failures import TrainingFailed, is_out_of_memory
 from services.finetuning.training.material import Material
+from services.finetuning.training.memory import cut, forget_garbage, narrower
 from services.finetuning.training.schedule import batch_seed, learning_rate, momentum
 from services.finetuning.training.weights import TrainedWeights
 from shared.modeling.kinds.base import Example
@@ -30,6 +33,8 @@ class StepTaken:
     row_ids: list[str]
     rows: int
     tokens: int
+    micro_batch: int | None
+    """Rows computed at once at most, where memory ran out, here or before."""
 
 
 class Stepper:
@@ -43,23 +48,30 @@ class Stepper:
         config: MethodConfig,
         seed: int,
         total_steps: int,
+        team: Team,
     ) -> None:
+        self._team = team
         self._material, self._weights, self._optimizer = material, weights, optimizer
         self._config, self._seed, self._total_steps = config, seed, total_steps
 
-    def take(self, step: int, batches: Sequence[Sequence[Example]]) -> StepTaken:
-        """Take step 0 … total_steps - 1; raises TrainingFailed (NOT_FINITE), the weights being as before."""
+    def take(self, step: int, batches: Sequence[Sequence[Example]], micro_batch: int | None = None) -> StepTaken:
+        """Take step 0 … total_steps - 1, at most `micro_batch` rows at once, or fewer when memory runs out.
+
+        Raises TrainingFailed (NOT_FINITE, OUT_OF_MEMORY), the weights being as before.
+        """
         examples = [example for batch in batches for example in batch]
         row_ids = [row_id for example in examples for row_id in example.row_ids]
         rate = self._set_rate(step)
-        loss = self._gradients(step, batches, sum(example.weight for example in examples))
-        norm = float(torch.nn.utils.clip_grad_norm_(self._weights.masters.values(), self._config.max_gradient_norm))
+        loss, micro_batch = self._gradients(step, batches, sum(example.weight for example in examples), micro_batch)
+        clipped = torch.nn.utils.clip_grad_norm_(self._weights.masters.values(), self._config.max_gradient_norm)
+        norm = float(whole(clipped))
         _check_finite(step, loss, norm, row_ids)
         self._optimizer.step()
         self._let_method_shape(step + 1)
         self._optimizer.zero_grad()
         self._weights.publish()
-        return StepTaken(loss, norm, rate, row_ids, len(examples), sum(example.length for example in examples))
+        tokens = sum(example.length for example in examples)
+        return StepTaken(loss, norm, rate, row_ids, len(examples), tokens, micro_batch)
 
     def _set_rate(self, step: int) -> float:
         rate = learning_rate(self._config, step, self._total_steps)
@@ -72,16 +84,37 @@ class Stepper:
                 group["momentum"] = pull
         return rate
 
-    def _gradients(self, step: int, batches: Sequence[Sequence[Example]], weight: int) -> float:
-        """Add up the gradients of the step's mean loss, which is returned; `weight` predictions share it."""
-        return sum(self._backward(step, part, batch, weight) for part, batch in enumerate(batches))
+    def _gradients(
+        self, step: int, batches: Sequence[Sequence[Example]], weight: int, micro_batch: int | None
+    ) -> tuple[float, int | None]:
+        """Add up the gradients of the step's mean loss, which is returned with the rows that fit into memory; `weight`
+        predictions share the loss."""
+        while True:
+            parts = cut(batches, micro_batch)
+            try:
+                return self._add_up(step, parts, weight), micro_batch
+            except (RuntimeError, MemoryError) as error:
+                # Other processes would wait for their share of a step that this one cuts otherwise.
+                if not is_out_of_memory(error) or self._team.size > 1:
+                    raise
+            micro_batch = narrower(self._material.kind, step, self._under_way)
+            self._weights.drop_gradients()
+            forget_garbage()
 
-    def _backward(self, step: int, part: int, examples: Sequence[Example], weight: int) -> float:
+    def _add_up(self, step: int, parts: Sequence[Sequence[Example]], weight: int) -> float:
+        def backward(part: int, counts: bool) -> float:
+            return self._backward(step, part, parts[part], weight, counts)
+
+        return self._team.add_up(self._weights.masters, len(parts), backward)
+
+    def _backward(self, step: int, part: int, examples: Sequence[Example], weight: int, counts: bool) -> float:
+        self._under_way = examples
         torch.manual_seed(batch_seed(self._seed, step, part))
         kind, model = self._material.kind, self._material.model
         loss = kind.loss(model, self._material.batch(examples), self._config.label_smoothing) / weight
         penalty = self._material.method.penalty(model) if part == 0 else None
-        torch.autograd.backward(loss if penalty is None else loss + penalty)
+        total = loss if penalty is None else loss + penalty
+        torch.autograd.backward(total if counts else total * 0)
         self._weights.collect_gradients()
         return float(loss.detach())
 

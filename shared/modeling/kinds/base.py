@@ -68,6 +68,8 @@ class Kind(ABC):
     """Names that `score` gives; `loss` is always one."""
     labelled: ClassVar[bool] = False
     """Whether the model has a closed set of labels."""
+    whole_batches: ClassVar[bool] = False
+    """Whether a row's loss depends on the others of its batch."""
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()

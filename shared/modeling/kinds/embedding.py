@@ -33,6 +33,7 @@ class Embedding(Changeable):
     name = "embedding"
     columns = ("query", "positives", "negatives")
     metrics = ("loss", "mrr")
+    whole_batches = True
 
     def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
         return load_with_head(AutoModel, folder, self.name, {})
