@@ -37,10 +37,12 @@ def check_plan(spec: Mapping[str, Any], plan: SearchPlan) -> None:
         raise InvalidArgument(
             f"metric: kind {spec['kind']} has no metric {plan.metric!r}; it has {', '.join(known)}", field="metric"
         )
-    for key, dimension in plan.dimensions().items():
+    dimensions = plan.dimensions()
+    first = {key: next(_ends(dimension)) for key, dimension in dimensions.items()}
+    for key, dimension in dimensions.items():
         for value in _ends(dimension):
             try:
-                changed_spec(spec, {key: value})
+                changed_spec(spec, {**first, key: value})
             except InvalidArgument as error:
                 raise InvalidArgument(f"space: {error.message}", field=f"space.{key}") from None
 

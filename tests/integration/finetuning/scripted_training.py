@@ -44,7 +44,9 @@ class Script:
         method, labels = self.spec.method.name, self.spec.labels or ()
         card = ModelCard("classification", method, labels, "base", "b", 64, "w", "", self.spec.run, "d", "float32")
         card.write(output)
-        self.say("finished", path=str(output), weights_digest="w", adapter_digest="", metrics=metrics or {"accuracy": 0.5})
+        self.say(
+            "finished", path=str(output), weights_digest="w", adapter_digest="", metrics=metrics or {"accuracy": 0.5}
+        )
         return EXIT_FINISHED
 
     def measure(self) -> int:

@@ -27,6 +27,7 @@ from shared.storage.database import Database, clock
 from shared.storage.datasets import Manifest, Part
 from shared.storage.repositories import jobs
 from shared.storage.tables import DatasetVersion, Evaluation, Job, JobEvent, ModelVersion, OutboxMessage, Run
+from tests.support.warm_training import WarmSpares
 
 SCRIPTED = Path(__file__).with_name("scripted_training.py")
 LABELS = ("bad", "good")
@@ -78,6 +79,11 @@ class World:
     def run(self, job: str, command: Sequence[str] = STANDBY) -> None:
         """Handles the job's message as a worker would."""
         self.supervisor(command).run_job(RunJob(job=job), self.context())
+
+    def train(self, job: str) -> None:
+        """The same with the real training process, forked from one that has imported everything."""
+        with WarmSpares() as spares:
+            Supervisor(self.settings, self.artifacts, spares).run_job(RunJob(job=job), self.context())
 
     def start(self, job: str, command: Sequence[str] = STANDBY) -> threading.Thread:
         """The same, in a thread."""

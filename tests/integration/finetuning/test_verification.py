@@ -44,7 +44,7 @@ def alter(world: World, **columns: Any) -> None:
 def test_a_version_is_made_again_to_the_same_bytes(world: World, base: Path, method: str) -> None:
     keys = {"name": method, "batch_size": 4, "precision": "auto", "epochs": 1}
     job = world.job(base=str(base), method=keys, seed=5)
-    world.run(job)
+    world.train(job)
     (version,) = world.versions()
     assert version.conditions["threads"] == 1
     assert version.conditions["precision"] in ("float32", "bfloat16")
@@ -52,7 +52,7 @@ def test_a_version_is_made_again_to_the_same_bytes(world: World, base: Path, met
 
     world.limit(threads=2)
     again = ask(world)
-    world.run(again)
+    world.train(again)
     ended = world.get(again)
     digest = "adapter_digest" if method == "lora" else "weights_digest"
     wanted = getattr(version, digest)
@@ -66,7 +66,7 @@ def test_a_version_is_made_again_to_the_same_bytes(world: World, base: Path, met
 
 def test_an_altered_record_is_told_from_the_truth(world: World, base: Path) -> None:
     job = world.job(base=str(base), method={"name": "head", "epochs": 1})
-    world.run(job)
+    world.train(job)
     (version,) = world.versions()
     libraries = version.conditions["libraries"] | {"torch": "1.0"}
     conditions = version.conditions | {"libraries": libraries, "processor": "abacus"}
@@ -75,7 +75,7 @@ def test_an_altered_record_is_told_from_the_truth(world: World, base: Path) -> N
         row = session.get_one(Job, job)
         row.spec = row.spec | {"seed": 99}
     again = ask(world)
-    world.run(again)
+    world.train(again)
     ended = world.get(again)
     assert ended.state == "succeeded"
     assert ended.reason.startswith(f"differs: weights_digest {'f' * 64}, retrained ")
@@ -85,7 +85,7 @@ def test_an_altered_record_is_told_from_the_truth(world: World, base: Path) -> N
 
     alter(world, base_digest="0" * 64)
     changed = ask(world)
-    world.run(changed)
+    world.train(changed)
     assert world.get(changed).state == "failed"
     assert "is another by now" in world.get(changed).reason
 

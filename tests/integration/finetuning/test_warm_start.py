@@ -41,13 +41,13 @@ def logged(world: World, job: str) -> list[str]:
 def test_a_run_goes_on_from_the_champion_and_is_verified_from_it(world: World, base: Path, method: str) -> None:
     learning = {"name": method, "batch_size": 4, "precision": "float32", "epochs": 2, "learning_rate": 1e-2}
     first = world.job(base=str(base), start="champion", method=learning)
-    world.run(first)
+    world.train(first)
     assert any("no champion yet" in line for line in logged(world, first)), world.runs(first)[0].error
     promote(world, 1)
     second = world.job(base=str(base), start="champion", seed=3, method={**FROZEN, "name": method})
     promote_later = world.job(base=str(base), method={**FROZEN, "name": method})
-    world.run(second)
-    world.run(promote_later)
+    world.train(second)
+    world.train(promote_later)
     one, two, three = world.versions()
     assert (one.started_from, two.started_from, three.started_from) == (None, 1, None)
     digests = {row.adapter_digest or row.weights_digest for row in (one, two, three)}
@@ -58,7 +58,7 @@ def test_a_run_goes_on_from_the_champion_and_is_verified_from_it(world: World, b
     promote(world, 3)
     with world.database.write() as session:
         again = verify(session, "mood", 2, "", max_attempts=1).job.id
-    world.run(again)
+    world.train(again)
     assert world.get(again).outcome["verdict"] == "identical", world.get(again).reason
 
 
@@ -71,19 +71,19 @@ def distance(world: World, one: str, other: str) -> float:
 
 def test_a_champion_that_does_not_fit_is_told_and_the_base_is_taken(world: World, base: Path) -> None:
     head = {"name": "head", "batch_size": 8, "epochs": 1, "precision": "float32"}
-    world.run(world.job(base=str(base), method=head))
+    world.train(world.job(base=str(base), method=head))
     promote(world, 1)
     lora = {"name": "lora", "batch_size": 8, "epochs": 1, "precision": "float32"}
     other = world.job(base=str(base), start="champion", method=lora)
     labels = world.job(base=str(base), start="champion", method=head, labels=["good", "bad"])
     for job, words in ((other, "was trained with head, not with lora"), (labels, "has other labels")):
-        world.run(job)
+        world.train(job)
         assert world.get(job).state == "succeeded", world.runs(job)[0].error
         assert any(words in line for line in logged(world, job))
     assert [version.started_from for version in world.versions()] == [None, None, None]
     promote(world, 2)
     wider = world.job(base=str(base), start="champion", method={**lora, "lora_rank": 4})
-    world.run(wider)
+    world.train(wider)
     assert any("has another adapter" in line for line in logged(world, wider))
     assert world.versions()[-1].started_from is None
 
