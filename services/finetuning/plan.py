@@ -10,7 +10,7 @@ from services.finetuning import verification
 from services.finetuning.allowance import allowance
 from services.finetuning.attempts import Attempt
 from services.finetuning.revision import code_revision
-from services.finetuning.spec import DatasetInput, DatasetPart, TrainingSpec
+from services.finetuning.spec import DatasetInput, DatasetPart, Start, TrainingSpec
 from services.finetuning.workplace import Workplace
 from shared.config import Settings
 from shared.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -19,9 +19,10 @@ from shared.storage.artifacts import Artifacts, base_folder
 from shared.storage.database import Database
 from shared.storage.datasets import read_manifest
 from shared.storage.repositories import models
-from shared.storage.tables import DatasetVersion, Job
+from shared.storage.tables import DatasetVersion, Job, ModelVersion
 
 KEEP_CHECKPOINTS = 2
+NO_CHAMPION = "the model has no champion yet: training starts from the base model"
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 
 
@@ -43,6 +44,7 @@ def training_spec(
         manifest_uri = _manifest_uri(session, job)
         repeated = verification.repeated(session, job)
         base = repeated.base if repeated else models.pinned_base(session, pipeline.base, job.created_at)
+        start = _start(session, job, pipeline, repeated)
     allowed = allowance(job, settings.cost_rate(job.device))
     spec = TrainingSpec(
         run=attempt.run,
@@ -64,11 +66,29 @@ def training_spec(
         budget_seconds=allowed.seconds,
         budget_steps=allowed.steps,
         options=pipeline.options,
+        start=_fetched(artifacts, start) if start else None,
+        notes=(NO_CHAMPION,) if pipeline.start == "champion" and not (start or repeated) else (),
         resources=pipeline.resources,
         revision=code_revision(),
         any_revision=job.allow_revision or settings.allow_revisions,
     )
     return verification.as_before(spec, repeated) if repeated else spec
+
+
+def _start(session: Session, job: Job, pipeline: PipelineSpec, repeated: ModelVersion | None) -> ModelVersion | None:
+    """The version that training begins with: the champion when the job was created, or what a version began with."""
+    if repeated is not None:
+        number = repeated.started_from
+    elif pipeline.start == "champion":
+        number = models.alias_at(session, job.pipeline, models.CHAMPION, job.created_at)
+    else:
+        number = None
+    return models.get_version(session, job.pipeline, number) if number else None
+
+
+def _fetched(artifacts: Artifacts, version: ModelVersion) -> Start:
+    digest = version.adapter_digest or version.weights_digest
+    return Start(version.version, artifacts.fetch_folder(version.weights_uri), digest)
 
 
 def _processors() -> int:

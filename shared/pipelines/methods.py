@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.pipelines.kinds import KINDS
+from shared.pipelines.kinds import KINDS, NEW_BASE
 from shared.pipelines.method_defaults import WITHOUT_HEAD, refusal, tested_defaults
 from shared.pipelines.method_refusals import refuse_contradictions
 from shared.pipelines.train_rows import Augmentation, check_train_rows
@@ -66,6 +66,11 @@ FIRST_KEYS = (
     "virtual_tokens",
     "base_precision",
 )
+CLOSED = {
+    "adalora": "it has given up the ranks that it did not need",
+    "p_tuning": "its version holds the tokens, not the network that wrote them",
+}
+"""Methods whose versions no run can begin with, and why."""
 Target = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*$", max_length=200)]
 ClassWeight = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]
 
@@ -226,3 +231,11 @@ def resolve_method(kind: str, given: Mapping[str, Any]) -> MethodConfig:
 
 def _listed(names: tuple[str, ...]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def check_start(base: str, method: str) -> None:
+    """Raises ValueError, naming the field, where a run can't begin with an earlier version's weights."""
+    if base == NEW_BASE:
+        raise ValueError("start: a model made from scratch begins anew; to go on, declare base: model:NAME@champion")
+    if method in CLOSED:
+        raise ValueError(f"start: what {method} leaves can't be trained on: {CLOSED[method]}; use start: base")

@@ -5,15 +5,16 @@ a later change of a default changes no running pipeline.
 """
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from shared.pipelines.from_scratch import check_pretraining
 from shared.pipelines.kinds import KINDS, METRICS, NEW_BASE, PRIMARY, KindName
-from shared.pipelines.methods import MethodConfig, complete_method
+from shared.pipelines.methods import MethodConfig, check_start, complete_method
 from shared.pipelines.options import Options, check_options
 from shared.pipelines.resources import Resources, check_resources
+from shared.pipelines.searching import SearchPlan
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -102,6 +103,11 @@ class PipelineSpec(Part):
         description="Base model: a folder, an installed package, a hub id, model:NAME@champion, or, for "
         "pretraining, new: made from scratch."
     )
+    start: Literal["base", "champion"] = Field(
+        "base",
+        description="What a run begins with: the base model, or the weights of the model's champion (the base while "
+        "there is none, or when its labels, base or adapter do not fit any more).",
+    )
     method: MethodConfig = Field(
         default_factory=dict, validate_default=True, description="How the weights are adapted."
     )
@@ -111,6 +117,7 @@ class PipelineSpec(Part):
     gate: Gate = Field(default_factory=Gate, description="What a version must show before it may be champion.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a blessed version goes into service.")
     budget: Budget = Field(default_factory=Budget, description="What a run may cost.")
+    search: SearchPlan | None = Field(None, description="What `flywheel search` tries.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of data order, head and dropout.")
 
     @field_validator("name")
@@ -157,6 +164,8 @@ class PipelineSpec(Part):
         if self.kind == "pretraining":
             check_pretraining(self.base, self.options, self.method.name)
         check_resources(self.resources, self.method)
+        if self.start == "champion":
+            check_start(self.base, self.method.name)
         if gate.base is not None and not (facts.base_answers and self.base != NEW_BASE):
             raise ValueError(
                 "gate.base: the untouched base model has no head to answer with; compare with the champion"
