@@ -1,5 +1,6 @@
 """`flywheel report` and `flywheel lineage`: what a version is worth, and where an answer came from."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,21 +13,26 @@ if TYPE_CHECKING:
     from shared.client import FlywheelClient
     from shared.client.operations import LineageGraph, Report
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
+Reported = Annotated[
+    str, typer.Argument(metavar="MODEL|JOB", help="Name of a model, or id of a job: what its training was like.")
+]
 VersionArgument = Annotated[
     int, typer.Argument(metavar="[VERSION]", help="Model version; the newest judged one when absent.")
 ]
 Target = Annotated[str, typer.Argument(metavar="REQUEST|MODEL", help="Request id of an answer, or name of a model.")]
+JOB_ID = re.compile("job-[0-9a-f]{20}")
 Version = Annotated[int, typer.Option("--version", help="Model version; the champion when absent.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")]
 
 
 def report(
-    model: ModelArgument, version: VersionArgument = 0, html: Html = None, home: Home = None, as_json: AsJson = False
+    target: Reported, version: VersionArgument = 0, html: Html = None, home: Home = None, as_json: AsJson = False
 ) -> None:
-    """Show an evaluation report: scores before and after, and the gate's reasons."""
+    """Show an evaluation report: scores before and after, and the gate's reasons. Of a job, the training report."""
+    if JOB_ID.fullmatch(target):
+        return report_training(target, html, home, as_json)
     with connect(home) as client:
-        found = client.report(model, version)
+        found = client.report(target, version)
         if html:
             from shared.report.evaluation import write_evaluation_page
 
@@ -35,6 +41,29 @@ def report(
     if as_json:
         return print_json(found)
     show_report(found)
+    return console().print(f"\npage written to {html}") if html else None
+
+
+def report_training(job_id: str, html: Path | None, home: Path | None, as_json: bool) -> None:
+    """What the training of a job was like. Raises FailedPrecondition while it goes on, and NotFound."""
+    from shared.errors import FailedPrecondition
+    from shared.report.facts import facts
+
+    with connect(home) as client:
+        job = client.job(job_id)
+        if not job.is_over:
+            advice = f"flywheel watch {job.id} follows it, and so does TensorBoard in runs/{job.id} of the home folder"
+            raise FailedPrecondition(f"job {job.id} is {job.state}: its report is written when it ends; {advice}")
+        events = list(client.watch(job.id))
+    if html:
+        from shared.report.training import write_training_page
+
+        write_training_page(html, job, events)
+    if as_json:
+        return print_json({"job": job, "report": next((one.detail for one in events if one.kind == "report"), None)})
+    made = f", made v{job.model_version}" if job.model_version else ""
+    console().print(f"{job.pipeline} {job.id}: {job.state}{made}{': ' + job.reason if job.reason else ''}\n")
+    console().print(table(("", ""), facts(events)))
     return console().print(f"\npage written to {html}") if html else None
 
 

@@ -7,15 +7,15 @@ from markupsafe import Markup
 
 from shared.client.operations import JobEvent, Report
 from shared.report import detail, plots
-from shared.report.curves import training_curves
 from shared.report.page import write_page
+from shared.report.training import training_of
 
 MOST_CLASSES = 60
 """Of a confusion matrix that can still be read."""
 
 
 def write_evaluation_page(path: Path, report: Report, events: Sequence[JobEvent]) -> Path:
-    """Scores, gate, what the task kind has to show, and the training curves of one version."""
+    """Scores, gate, what the task kind has to show, and the training of one version."""
     return write_page(
         path,
         "evaluation.html",
@@ -26,7 +26,7 @@ def write_evaluation_page(path: Path, report: Report, events: Sequence[JobEvent]
         signatures=detail.signatures(report.detail),
         tables=detail.tables(report.detail),
         samples=detail.samples(report.detail),
-        curves=training_curves(events) if events else None,
+        training=training_of(events),
     )
 
 
