@@ -7,7 +7,7 @@ from services.control import audit, training
 from services.control.training import JobView
 from shared.errors import FailedPrecondition
 from shared.storage.repositories import jobs, models
-from shared.storage.tables import DatasetVersion, Job, ModelVersion
+from shared.storage.tables import DatasetVersion, Job, ModelVersion, Run
 
 VERIFY = "verify"
 
@@ -35,10 +35,16 @@ def verify(session: Session, model: str, version: int, idempotency_key: str, *, 
         idempotency_key=key,
         sort=VERIFY,
         verifies=row.version,
-        clone_of=original.id,
+        clone_of=_trained_by(session, row),
     )
     audit.record(session, "verify_model", model, version=row.version, job=job.id)
     return JobView(job, None)
+
+
+def _trained_by(session: Session, row: ModelVersion) -> str:
+    """The job whose run made the weights: that of a search's trial, where its model was taken over."""
+    run = session.get(Run, row.run)
+    return run.job if run else row.job
 
 
 def _original(session: Session, row: ModelVersion) -> Job:

@@ -29,3 +29,29 @@ def test_verify_follows_the_job_and_its_exit_code_is_the_verdict(fleet: Fleet, f
     assert flywheel("verify", "sentiment", "3").code == 1
     started = flywheel("verify", "sentiment", "3", "--detach", "--json")
     assert (started.code, json.loads(started.out)["verifies"]) == (0, 3)
+
+
+def test_search_tells_of_every_trial_and_how_it_ended(fleet: Fleet, flywheel: Command) -> None:
+    space = ("--space", "method.learning_rate=log:1e-5..1e-3", "--space", "method.batch_size=[16, 32]")
+    done = flywheel("search", "sentiment", "--trials", "2", "--no-pruning", "--seed", "7", *space)
+    assert done.code == 0
+    (plan,) = fleet.control.plans
+    assert plan == {
+        "trials": 2,
+        "pruning": False,
+        "seed": 7,
+        "space": {"method.learning_rate": "log:1e-5..1e-3", "method.batch_size": [16, 32]},
+    }
+    lines = done.out.splitlines()
+    assert lines[1] == "trial 0 complete loss 0.5: method.learning_rate=1 (best: trial 0, 0.5)"
+    assert lines[2] == "trial 1 complete loss 0.25: method.learning_rate=0.1 (best: trial 1, 0.25)"
+    assert lines[-1].startswith("search search-1 succeeded: trial 1 of search-1 was best")
+
+
+def test_searches_are_listed_shown_and_cancelled(fleet: Fleet, flywheel: Command) -> None:
+    assert "search-1" in flywheel("searches").out
+    shown = flywheel("searches", "search-1")
+    assert (shown.code, "method.learning_rate" in shown.out) == (0, True)
+    assert json.loads(flywheel("searches", "search-1", "--cancel", "--json").out)["state"] == "cancelled"
+    assert flywheel("searches", "--cancel").code == 2
+    assert flywheel("search", "sentiment", "--space", "nothing").code == 2

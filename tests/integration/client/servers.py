@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+from google.protobuf.json_format import MessageToDict
 
 from shared.contracts.generated.flywheel.common.v1 import common_pb2 as common
 from shared.contracts.generated.flywheel.control.v1 import control_pb2 as control
@@ -136,6 +137,8 @@ class FakeControl(control_pb2_grpc.ControlServicer):
         self.keys: list[str] = []
         self.orders: list[control.CreateJobRequest] = []
         self.verdict = "identical"
+        self.plans: list[dict[str, Any]] = []
+        self.looks = 0
         self.resumed: list[control.ResumeJobRequest] = []
 
     def ResumeJob(self, request: control.ResumeJobRequest, context: grpc.ServicerContext) -> control.Job:
@@ -179,6 +182,22 @@ class FakeControl(control_pb2_grpc.ControlServicer):
         made.verifies = request.version or 7
         return made
 
+    def CreateSearch(self, request: control.CreateSearchRequest, context: grpc.ServicerContext) -> control.Search:
+        self.plans.append(MessageToDict(request.plan))
+        return _search(2)
+
+    def GetSearch(self, request: control.GetSearchRequest, context: grpc.ServicerContext) -> control.Search:
+        self.looks += 1
+        return _search(self.looks)
+
+    def ListSearches(
+        self, request: control.ListSearchesRequest, context: grpc.ServicerContext
+    ) -> control.ListSearchesResponse:
+        return control.ListSearchesResponse(searches=[_search(3)])
+
+    def CancelSearch(self, request: control.CancelSearchRequest, context: grpc.ServicerContext) -> control.Search:
+        return _search(3, "cancelled")
+
     def Promote(self, request: control.PromoteRequest, context: grpc.ServicerContext) -> control.AliasMove:
         raise GateNotPassed("sentiment v3: the verdict is fail", version=3)
 
@@ -201,6 +220,19 @@ def _job(job: str) -> control.Job:
     )
     made.created_at.FromSeconds(1_700_000_000)
     return made
+
+
+def _search(looks: int, state: str = "") -> control.Search:
+    """Over after the third look; its second trial is better than its first."""
+    over = looks >= 3
+    search = control.Search(id="search-1", pipeline="sentiment", state=state or ("succeeded" if over else "running"))
+    search.plan.update({"metric": "loss", "trials": 2})
+    for number, value in enumerate((0.5, 0.25)[:looks]):
+        trial = search.trials.add(number=number, job=f"job-{number}", state="complete", value=value, reports=[value])
+        trial.params.update({"method.learning_rate": 10**-number})
+        search.best = number
+    search.reason = "trial 1 of search-1 was best: loss 0.25; model version 4" if over else ""
+    return search
 
 
 class Fleet:

@@ -25,6 +25,8 @@ PAIRS = [
     (data.FeedbackReceipt, inference.RecordFeedbackResponse()),
     (operations.Pipeline, control.Pipeline()),
     (operations.JobEvent, control.JobEvent()),
+    (operations.Search, control.Search(trials=[control.SearchTrial()])),
+    (operations.SearchTrial, control.SearchTrial()),
     (operations.Run, control.Run()),
     (operations.Checkpoint, control.Checkpoint()),
     (operations.Model, control.Model()),
