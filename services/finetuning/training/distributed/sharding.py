@@ -1,5 +1,6 @@
 """A model in pieces: what FSDP (Zhao et al. 2023, https://arxiv.org/abs/2304.11277) needs to be told, and back."""
 
+from contextlib import ExitStack
 from typing import cast
 
 import torch
@@ -24,6 +25,25 @@ def shard(model: PreTrainedModel, device: torch.device, size: int, precision: st
         # Losses are shares of a step's mean already. Sums alone: gloo scales nothing.
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
+    _leave_inference_mode(model)
+
+
+def _leave_inference_mode(model: PreTrainedModel) -> None:
+    """What FSDP puts together is used again in training, so it must not be made of inference tensors, which a score
+    would make it of. The model's passes go without gradients instead."""
+    left = ExitStack()
+
+    def before(module: nn.Module, given: tuple[object, ...]) -> None:
+        if torch.is_inference_mode_enabled():
+            left.enter_context(torch.inference_mode(False))
+            left.enter_context(torch.no_grad())
+
+    def after(module: nn.Module, given: tuple[object, ...], made: object) -> None:
+        left.close()
+
+    module = cast(nn.Module, model)
+    module.register_forward_pre_hook(before, prepend=True)
+    module.register_forward_hook(after, always_call=True)
 
 
 def layers(model: nn.Module) -> list[nn.Module]:
@@ -50,6 +70,9 @@ def reassemble(model: PreTrainedModel, keep: bool) -> None:
     """Undo `shard`, in the processor's memory; with `keep` false the parameters are given up."""
     for module in _sharded(model):
         module.reshard()
+    for part in cast(nn.Module, model).modules():
+        # By this transformers would take the other processes to generate as well.
+        vars(part).pop("_is_fsdp_managed_module", None)
     made: dict[nn.Parameter, nn.Parameter] = {}  # what was tied stays tied
     for part in list(model.modules()):
         for name, value in part._parameters.items():
@@ -59,6 +82,9 @@ def reassemble(model: PreTrainedModel, keep: bool) -> None:
                     made[value] = nn.Parameter(together, requires_grad=value.requires_grad)
                 part._parameters[name] = made[value]
         if isinstance(part, FSDPModule):
+            state = part._get_fsdp_state()
+            state._pre_forward_hook_handle.remove()
+            state._post_forward_hook_handle.remove()
             # FSDP made a class of its own for the module, over FSDPModule and the module's class.
             part.__class__ = type(part).__mro__[2]
 
