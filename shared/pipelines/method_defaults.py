@@ -86,7 +86,11 @@ def tested_defaults(kind: str, method: str) -> dict[str, Any]:
         "epochs": size.adapter_epochs * pace.epochs or size.epochs,
         "batch_size": size.batch_size,
         "max_length": size.max_length,
-        **({"head_learning_rate": round(HEAD_RATE * size.rate, 9)} if method in WITH_BODY and kind not in WITHOUT_HEAD else {}),
+        **(
+            {"head_learning_rate": round(HEAD_RATE * size.rate, 9)}
+            if method in WITH_BODY and kind not in WITHOUT_HEAD
+            else {}
+        ),
         **EXTRAS.get(method, {}),
     }
 

@@ -48,6 +48,8 @@ def _why_not_in_pieces(method: MethodConfig) -> str | None:
         return "adalora looks at whole matrices between steps"
     if method.name in VIRTUAL:
         return f"{method.name} computes its virtual tokens outside of the model that would be split"
+    if method.optimizer not in ("adamw", "sgd"):
+        return f"{method.optimizer} looks at whole matrices, or at blocks of them"
     if method.base_precision != "float32":
         return f"a base held as {method.base_precision} is not split"
     return None

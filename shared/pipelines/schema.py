@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from shared.pipelines.from_scratch import check_pretraining
 from shared.pipelines.kinds import KINDS, METRICS, NEW_BASE, PRIMARY, KindName
+from shared.pipelines.method_fit import check_method
 from shared.pipelines.methods import MethodConfig, check_start, complete_method
 from shared.pipelines.options import Options, check_options
 from shared.pipelines.resources import Resources, check_resources
@@ -164,6 +165,7 @@ class PipelineSpec(Part):
         if self.kind == "pretraining":
             check_pretraining(self.base, self.options, self.method.name)
         check_resources(self.resources, self.method)
+        check_method(self.method, self.kind, self.labels, self.data.splits.validation)
         if self.start == "champion":
             check_start(self.base, self.method.name)
         if gate.base is not None and not (facts.base_answers and self.base != NEW_BASE):

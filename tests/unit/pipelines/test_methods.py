@@ -5,6 +5,7 @@ import pytest
 from shared.errors import InvalidArgument
 from shared.pipelines.explaining import explain_methods
 from shared.pipelines.kinds import KINDS
+from shared.pipelines.method_defaults import WITHOUT_HEAD
 from shared.pipelines.methods import EFFECTIVE_WITH, METHODS, MethodConfig, resolve_method
 
 
@@ -34,8 +35,10 @@ def test_a_key_without_effect_is_refused_unless_it_says_what_holds_anyway(kind: 
         "initial_rank": 99,
         "targets": ["query"],
     }
-    odd |= {"layers": 7, "virtual_tokens": 7, "base_precision": "int8"}
-    assert set(odd) == set(EFFECTIVE_WITH)
+    odd |= {"layers": 7, "virtual_tokens": 7, "base_precision": "int8", "gradient_checkpointing": True}
+    if kind not in WITHOUT_HEAD:
+        odd |= {"head_learning_rate": 0.5}
+    assert set(odd) | {"head_learning_rate"} == set(EFFECTIVE_WITH)
     for (_, method), config in METHODS.items():
         for key, value in odd.items():
             given = {"name": method, key: value}
