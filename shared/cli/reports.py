@@ -119,6 +119,8 @@ def show_lineage(graph: "LineageGraph") -> None:
     console().print(f"model version   {made.model} v{made.version} ({made.method} on {made.base}, {digest[:12]})")
     console().print(f"report          {graph.report or '–'}")
     console().print(f"run             {run.id} (attempt {run.attempt} of job {graph.job.id}, {run.step} steps)")
+    if graph.revisions:
+        console().print(f"code            {', then '.join(graph.revisions)}")
     console().print(
         f"dataset version {graph.pipeline} {graph.dataset_version} "
         f"({graph.dataset_digest[:12]}, {graph.train_rows:,} rows trained on)"
