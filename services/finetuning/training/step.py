@@ -94,10 +94,11 @@ class Stepper:
             try:
                 return self._add_up(step, parts, weight), micro_batch
             except (RuntimeError, MemoryError) as error:
-                # Other processes would wait for their share of a step that this one cuts otherwise.
-                if not is_out_of_memory(error) or self._team.size > 1:
+                if not is_out_of_memory(error):
                     raise
-            micro_batch = narrower(self._material.kind, step, self._under_way)
+            # Of several processes all come here, and must cut alike.
+            failed = self._under_way if self._team.size == 1 else max(parts, key=len)
+            micro_batch = narrower(self._material.kind, step, failed)
             self._weights.drop_gradients()
             forget_garbage()
 
