@@ -5,7 +5,7 @@ Each is a real process in a session of its own, with the real protocol; only its
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -19,13 +19,17 @@ TIMEOUT_SECONDS = 120
 
 
 class WarmSpares(Spares):
-    """None ahead of time: they start at once."""
+    """None ahead of time: they start at once. Each does what `prepare` (importable) says before it takes its spec."""
+
+    def __init__(self, prepare: Callable[[], object] | None = None) -> None:
+        super().__init__()
+        self._prepare = prepare
 
     def refill(self) -> None:
         pass
 
     def begin(self, spec: Path, lock: int) -> TrainingProcess:
-        process = WarmProcess()
+        process = WarmProcess(self._prepare)
         process.assign(spec, lock)
         return process
 
@@ -33,15 +37,19 @@ class WarmSpares(Spares):
 class WarmProcess(TrainingProcess):
     """The training process as its supervisor sees it."""
 
+    def __init__(self, prepare: Callable[[], object] | None) -> None:
+        self._prepare = prepare
+        super().__init__()
+
     def _start(self, command: Sequence[str], channel: int) -> "subprocess.Popen[bytes]":
-        return cast("subprocess.Popen[bytes]", Forked(channel, self._errors.fileno()))
+        return cast("subprocess.Popen[bytes]", Forked(_Standby(channel, self._errors.fileno(), self._prepare)))
 
 
 class Forked:
     """What `subprocess.Popen` is for a process that the fork server started."""
 
-    def __init__(self, channel: int, output: int) -> None:
-        self._process: BaseProcess = forking().Process(target=_Standby(channel, output), daemon=True)
+    def __init__(self, target: "_Standby") -> None:
+        self._process: BaseProcess = forking().Process(target=target, daemon=True)
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -60,14 +68,15 @@ class Forked:
 class _Standby:
     """`python -m services.finetuning.training.standby --socket CHANNEL`, its output going to a file."""
 
-    def __init__(self, channel: int, output: int) -> None:
-        self._descriptors = channel, output
+    def __init__(self, channel: int, output: int, prepare: Callable[[], object] | None) -> None:
+        self._descriptors, self._prepare = (channel, output), prepare
 
     def __getstate__(self) -> Any:
-        return [DupFd(descriptor) for descriptor in self._descriptors]
+        return [DupFd(descriptor) for descriptor in self._descriptors], self._prepare
 
     def __setstate__(self, state: Any) -> None:
-        self._descriptors = tuple(fd.detach() for fd in state)
+        descriptors, self._prepare = state
+        self._descriptors = tuple(one.detach() for one in descriptors)
 
     def __call__(self) -> None:
         from services.finetuning.training.standby import main
@@ -76,4 +85,6 @@ class _Standby:
         channel, output = self._descriptors
         os.dup2(output, 1)
         os.dup2(output, 2)
+        if self._prepare is not None:
+            self._prepare()
         os._exit(main(["--socket", str(channel)]))

@@ -20,17 +20,21 @@ from services.finetuning.spec import TrainingSpec
 from tests.support.training_children import forking
 
 TRAINING = str(Path(next(iter(training.__path__))).resolve())
-Where = Literal["anywhere", "checkpoint", "model", "byte"]
+Where = Literal["anywhere", "step", "checkpoint", "model", "byte"]
+STEP = ("rowlog.py", "append")
+"""Called once a step, when it is done."""
 BLOCKS: dict[tuple[str, str], Where] = {("checkpoints.py", "save"): "checkpoint", ("output.py", "write_model"): "model"}
 """Functions of training, by file and name: all calls until they return."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where a process dies: at the call, or at the byte of any file, with that number."""
+    """Where a process dies, or stands still: at the call, the step, or the byte of any file, with that number."""
 
     where: Where
     number: int
+    stands_still: bool = False
+    """Until SIGCONT."""
 
     @property
     def exit_code(self) -> int:
@@ -41,7 +45,7 @@ class Calls:
     """Counts the calls of this thread, and ends the process at one."""
 
     def __init__(self, point: Point | None) -> None:
-        self.made: dict[Where, int] = {"anywhere": 0, "checkpoint": 0, "model": 0}
+        self.made: dict[Where, int] = {"anywhere": 0, "step": 0, "checkpoint": 0, "model": 0}
         self._point = point
         self._known: dict[CodeType, bool] = {}
         self._block: tuple[FrameType, Where] | None = None
@@ -50,7 +54,7 @@ class Calls:
         if event in ("call", "c_call"):
             if self._in_training(frame.f_code):
                 self._count("anywhere")
-                if event == "call" and self._block is None:
+                if event == "call":
                     self._enter(frame)
             if self._block is not None:
                 self._count(self._block[1])
@@ -64,14 +68,28 @@ class Calls:
         return known
 
     def _enter(self, frame: FrameType) -> None:
-        block = BLOCKS.get((Path(frame.f_code.co_filename).name, frame.f_code.co_name))
-        if block is not None:
-            self._block = frame, block
+        name = Path(frame.f_code.co_filename).name, frame.f_code.co_name
+        if name == STEP:
+            self._count("step")
+        if name in BLOCKS and self._block is None:
+            self._block = frame, BLOCKS[name]
 
     def _count(self, where: Where) -> None:
         self.made[where] += 1
-        if self._point is not None and (self._point.where, self._point.number) == (where, self.made[where]):
-            os.kill(os.getpid(), signal.SIGKILL)
+        point = self._point
+        if point is not None and (point.where, point.number) == (where, self.made[where]):
+            os.kill(os.getpid(), signal.SIGSTOP if point.stands_still else signal.SIGKILL)
+
+
+def stop_at(point: Point | None) -> Calls:
+    """From now on this process counts its calls, up to the point."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if point is not None and point.where == "byte":
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (point.number, point.number))
+    calls = Calls(point)
+    sys.setprofile(calls)
+    return calls
 
 
 def train(spec: TrainingSpec, point: Point | None = None) -> tuple[int | None, dict[Where, int]]:
@@ -92,12 +110,7 @@ def _train(spec: str, point: Point | None) -> None:
 
     work = Path(spec).parent
     events = os.open(work / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if point is not None and point.where == "byte":
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (point.number, point.number))
-    calls = Calls(point)
-    sys.setprofile(calls)
+    calls = stop_at(point)
     code = main([spec, "--events-fd", str(events)])
     sys.setprofile(None)
     (work / "calls.json").write_text(json.dumps(calls.made))

@@ -121,6 +121,11 @@ def play(behaviour: str, script: Script) -> int:
             return script.finish() if script.attempt > 1 else script.wait_for_sigterm(EXIT_DRAINED)
         case "deaf":
             return script.wait_for_sigterm(None)
+        case "gated":
+            while not (script.spec.work_dir / "gate").exists():
+                script.step(1)
+                time.sleep(0.05)
+            return script.finish()
         case "slow":
             for _ in range(200):
                 script.step(1)
