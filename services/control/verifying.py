@@ -36,9 +36,10 @@ def verify(session: Session, model: str, version: int, idempotency_key: str, *, 
         sort=VERIFY,
         verifies=row.version,
         clone_of=_trained_by(session, row),
+        budget=original.budget,
     )
     audit.record(session, "verify_model", model, version=row.version, job=job.id)
-    return JobView(job, None)
+    return training.view(session, job)
 
 
 def _trained_by(session: Session, row: ModelVersion) -> str:

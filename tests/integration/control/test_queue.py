@@ -82,6 +82,11 @@ def use_up(database: Database, job: str, seconds: float, step: int) -> None:
     attempts.fail(database, attempt, "BUDGET: used up", final=True, code="BUDGET")
 
 
+def succeed(database: Database, attempt: Attempt) -> int | None:
+    card = ModelCard("classification", "full", ("bad", "good"), "base", "b", 64, "w", "", attempt.run, "d", "float32")
+    return attempts.succeed(database, attempt, "models/x", card, {})
+
+
 def test_a_job_has_the_pipelines_priority_unless_it_is_given_one(control: Any, sealed: Database) -> None:
     assert create(control).priority == 0
     assert create(control, priority=-7).priority == -7
@@ -287,8 +292,15 @@ def test_lineage_names_every_revision_that_trained_the_version(control: Any, sea
     attempt = take(sealed, job)
     started = {"event": "started", "start_step": 4, "total_steps": 9, "checkpoint_revision": "1.0+aaa"}
     RunRecord(sealed, attempt).event(started)
-    card = ModelCard("classification", "full", ("bad", "good"), "base", "b", 64, "w", "", attempt.run, "d", "float32")
-    assert attempts.succeed(sealed, attempt, "models/x", card, {}) == 1
+    assert succeed(sealed, attempt) == 1
     found = control.GetLineage(pb.GetLineageRequest(model="sentiment", version=1))
     assert list(found.revisions) == ["1.0+aaa", code_revision()]
     assert (found.run.revision, found.run.resumed_revision) == (code_revision(), "1.0+aaa")
+
+
+def test_a_verification_may_cost_what_the_job_may_in_the_end(control: Any, sealed: Database) -> None:
+    job = create(control).id
+    use_up(sealed, job, seconds=1800, step=40)
+    control.ResumeJob(pb.ResumeJobRequest(id=job, budget=pb.Budget(seconds=3600)))
+    assert succeed(sealed, take(sealed, job)) == 1
+    assert control.VerifyModel(pb.VerifyModelRequest(model="sentiment", version=1)).budget.seconds == 3600
