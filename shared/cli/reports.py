@@ -117,6 +117,8 @@ def show_lineage(graph: "LineageGraph") -> None:
         console().print(f"answer          {graph.request_id}")
     digest = made.adapter_digest or made.weights_digest
     console().print(f"model version   {made.model} v{made.version} ({made.method} on {made.base}, {digest[:12]})")
+    if made.started_from:
+        console().print(f"begun with      {made.model} v{made.started_from}")
     console().print(f"report          {graph.report or '–'}")
     console().print(f"run             {run.id} (attempt {run.attempt} of job {graph.job.id}, {run.step} steps)")
     if graph.revisions:

@@ -18,6 +18,7 @@ from shared.storage.tables import (
     ModelVersion,
     Pipeline,
     Report,
+    Search,
 )
 
 
@@ -101,6 +102,8 @@ def _state(session: Session, name: str, dataset: DatasetVersion | None) -> str:
         return "building"
     if dataset is None:
         return "waiting for data"
+    if session.scalars(select(Search.id).where(Search.pipeline == name, Search.state == "running")).first() is not None:
+        return "searching"
     return "failed" if _has_failed(session, name) else "idle"
 
 

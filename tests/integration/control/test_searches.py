@@ -40,6 +40,8 @@ def test_a_search_is_the_pipelines_with_what_the_call_says_over_it(serve: Any, s
     assert (made.state, made.dataset_version, made.plan["trials"], made.plan["metric"]) == ("running", 1, 3, "loss")
     assert list(made.plan["space"]["seed"]) == [1, 2, 3]
     assert control.CreateSearch(keyed).id == made.id
+    (status,) = control.GetStatus(pb.GetStatusRequest()).pipelines
+    assert status.state == "searching"
     plain = control.CreateSearch(request())
     assert (plain.plan["trials"], plain.plan["space"]["method.learning_rate"]) == (5, "log:1e-5..1e-3")
     assert [one.id for one in control.ListSearches(pb.ListSearchesRequest()).searches] == [plain.id, made.id]
