@@ -1,6 +1,7 @@
 """Several processes, each with a share of every parameter: a model that no device could hold with its optimizer."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -19,6 +20,8 @@ class Sharded(Team):
     Layers are put together for all processes at once, so all go through the model equally often. Gradients are summed
     round by round and norms share by share: another number of processes gives the same weights but for rounding.
     """
+
+    in_pieces: ClassVar[bool] = True
 
     def agree(self, word: bool) -> bool:
         return word_of_the_leader(word)

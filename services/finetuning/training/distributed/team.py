@@ -7,6 +7,7 @@ of a step it computes, and that the first one alone, the leader, decides, tells 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -18,6 +19,9 @@ Backward = Callable[[int, bool], float]
 
 class Team(ABC):
     """Processes 0 … size - 1 of one run; this one is `rank`."""
+
+    in_pieces: ClassVar[bool] = False
+    """Whether the model can be computed only by all processes together."""
 
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
         self.rank, self.size, self.device = rank, size, device
