@@ -40,7 +40,7 @@ class Curve:
     def step(self, step: int, loss: float, **values: float) -> None:
         """A step was taken; `values` beside the loss are those of the last step of a point."""
         self._losses.append(loss)
-        if len(self._losses) == self._width or step == self._total_steps:
+        if len(self._losses) >= self._width or step == self._total_steps:
             mean = math.fsum(self._losses) / len(self._losses)
             self._losses = []
             self._add(step, {"train/loss": mean, **{f"train/{name}": value for name, value in values.items()}})
@@ -50,6 +50,7 @@ class Curve:
     def validated(self, step: int, metrics: Mapping[str, float]) -> None:
         """The validation split was scored after `step` steps."""
         self._add(step, {f"validation/{name}": float(value) for name, value in metrics.items()})
+        self._thin()
 
     def tell(self) -> None:
         """Send what was not sent yet."""
@@ -76,13 +77,12 @@ class Curve:
         point = (step, round(time.time(), 3), values)
         self._points.append(point)
         self._untold.append(point)
-        self._thin()
 
     def _thin(self) -> None:
         """Every other validation goes when there are too many to keep; trackers have heard of them."""
         validations = [point for point in self._points if "validation/loss" in point[2]]
         if len(validations) > KEPT_VALIDATIONS:
-            gone = {id(point) for point in validations[1::2]}
+            gone = {id(point) for point in validations[1:-1:2]}
             self._points = [point for point in self._points if id(point) not in gone]
 
 

@@ -117,6 +117,16 @@ def test_the_curve_of_a_long_run_is_bounded_and_ends_at_its_end(tmp_path: Path) 
     assert (len(short), short[0], short[-1][0]) == (SHORT_STEPS, (6, 3.5), 10_001)
 
 
+def test_validations_without_end_are_thinned_and_the_newest_stays(tmp_path: Path) -> None:
+    with (tmp_path / "events").open("wb") as file:
+        curve = Curve(Events(file.fileno()), 2000, {})
+        for step in range(1, 2001):
+            curve.validated(step, {"loss": 1 / step})
+    kept = [step for step, _, _ in curve.state()["points"]]
+    assert len(kept) <= 500
+    assert (kept[0], kept[-1]) == (1, 2000)
+
+
 def test_what_a_database_would_refuse_is_not_in_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = rows_of("classification")
     rows[-1]["text"] = "a good\0 film"
