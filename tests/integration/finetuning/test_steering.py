@@ -130,3 +130,13 @@ def test_a_process_that_hangs_again_and_again_uses_up_its_attempts(world: World)
     assert (held.state, held.code) == ("failed", "HUNG")
     assert held.reason.startswith("2 attempts failed; the last: HUNG: the training process said nothing for 1 s")
     assert [run.state for run in world.runs(job)] == ["failed", "failed"]
+
+
+def test_a_message_makes_its_worker_run_the_best_job_and_every_job_is_run_once(world: World) -> None:
+    plain = world.job()
+    urgent = world.job(trigger={"priority": 7})
+    world.run(plain, scripted("finish"))
+    assert (world.get(plain).state, world.get(urgent).state) == ("queued", "succeeded")
+    world.run(urgent, scripted("finish"))
+    world.run(urgent, scripted("finish"))
+    assert [version.job for version in world.versions()] == [urgent, plain]

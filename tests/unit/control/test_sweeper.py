@@ -262,3 +262,22 @@ def test_a_message_that_nobody_can_read_stands_in_no_way(sweeping: Sweeping) -> 
         with pytest.raises(InvalidArgument):
             codec.decode(broken.task, broken.payload)
     assert sweeping.sweep() == 1
+
+
+def test_messages_for_jobs_are_counted_because_a_worker_takes_the_best_job_whichever_they_name(
+    sweeping: Sweeping,
+) -> None:
+    with sweeping.database.write() as session:
+        consider(session, 1)
+        slow, fast = session.scalars(select(Job)).one(), history.queue_job(session, 1)
+        first, second = session.scalars(select(OutboxMessage).order_by(OutboxMessage.created_at, OutboxMessage.id))
+        jobs.move(session, fast, "running")  # by the message that names the other
+    assert sweeping.sweep() == 0
+    with sweeping.database.write() as session:
+        jobs.move(session, jobs.get(session, fast.id), "cancelled")
+        session.get_one(OutboxMessage, first.id).done_at = clock(session)
+    assert sweeping.sweep() == 0, "the other message is still on its way, and will start the job that waits"
+    with sweeping.database.write() as session:
+        session.get_one(OutboxMessage, second.id).done_at = clock(session)
+    assert sweeping.sweep() == 1
+    assert [message.job for message in sweeping.messages(routes.RUN_JOB)] == [slow.id]
