@@ -50,8 +50,6 @@ def _why_not_in_pieces(method: MethodConfig) -> str | None:
         return f"{method.name} computes its virtual tokens outside of the model that would be split"
     if method.optimizer not in ("adamw", "sgd"):
         return f"{method.optimizer} looks at whole matrices, or at blocks of them"
-    if method.optimizer in ("adafactor", "adamw_8bit"):
-        return f"{method.optimizer} keeps statistics of rows and blocks, which pieces cut through"
     if method.base_precision != "float32":
         return f"a base held as {method.base_precision} is not split"
     return None
