@@ -10,7 +10,7 @@ from services.finetuning import verification
 from services.finetuning.allowance import allowance
 from services.finetuning.attempts import Attempt
 from services.finetuning.revision import code_revision
-from services.finetuning.spec import DatasetInput, DatasetPart, Start, TrainingSpec
+from services.finetuning.spec import DatasetInput, DatasetPart, Start, TrainedBefore, TrainingSpec
 from services.finetuning.workplace import Workplace
 from shared.config import Settings
 from shared.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -23,6 +23,7 @@ from shared.storage.tables import DatasetVersion, Job, ModelVersion
 
 KEEP_CHECKPOINTS = 2
 NO_CHAMPION = "the model has no champion yet: training starts from the base model"
+ALL_NEW = "the model has no champion yet: all rows are new"
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 
 
@@ -45,6 +46,7 @@ def training_spec(
         repeated = verification.repeated(session, job)
         base = repeated.base if repeated else models.pinned_base(session, pipeline.base, job.created_at)
         start = _start(session, job, pipeline, repeated)
+        before = _trained_before(session, artifacts, job, pipeline, repeated)
     allowed = allowance(job, settings.cost_rate(job.device))
     spec = TrainingSpec(
         run=attempt.run,
@@ -67,7 +69,8 @@ def training_spec(
         budget_steps=allowed.steps,
         options=pipeline.options,
         start=_fetched(artifacts, start) if start else None,
-        notes=(NO_CHAMPION,) if pipeline.start == "champion" and not (start or repeated) else (),
+        notes=_notes(pipeline, start, before, repeated),
+        trained_before=before,
         resources=pipeline.resources,
         revision=code_revision(),
         any_revision=job.allow_revision or settings.allow_revisions,
@@ -84,6 +87,33 @@ def _start(session: Session, job: Job, pipeline: PipelineSpec, repeated: ModelVe
     else:
         number = None
     return models.get_version(session, job.pipeline, number) if number else None
+
+
+def _trained_before(
+    session: Session, artifacts: Artifacts, job: Job, pipeline: PipelineSpec, repeated: ModelVersion | None
+) -> TrainedBefore | None:
+    """The dataset version of the champion when the job was created, where only rows that it lacks are learnt; for a
+    version that is trained again, when its own job was."""
+    if pipeline.method.rows == "all":
+        return None
+    original = session.get(Job, job.clone_of) if repeated else job
+    at = (original or job).created_at
+    number = models.alias_at(session, job.pipeline, models.CHAMPION, at)
+    if number is None:
+        return None
+    version = models.get_version(session, job.pipeline, number).dataset_version
+    dataset = session.get(DatasetVersion, (job.pipeline, version))
+    if dataset is None:
+        raise NotFound(f"{job.pipeline} has no dataset version {version}, which its champion was trained on")
+    manifest = read_manifest(artifacts, dataset.manifest_uri)
+    return TrainedBefore(version, manifest.digest, frozenset(part.digest for part in manifest.parts))
+
+
+def _notes(
+    pipeline: PipelineSpec, start: ModelVersion | None, before: TrainedBefore | None, repeated: ModelVersion | None
+) -> tuple[str, ...]:
+    notes = [NO_CHAMPION] if pipeline.start == "champion" and not (start or repeated) else []
+    return (*notes, ALL_NEW) if pipeline.method.rows == "new" and before is None else tuple(notes)
 
 
 def _fetched(artifacts: Artifacts, version: ModelVersion) -> Start:

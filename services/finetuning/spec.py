@@ -82,6 +82,18 @@ class Start:
 
 
 @dataclass(frozen=True)
+class TrainedBefore:
+    """The dataset version that the champion was trained on, where a run is to learn what is new since."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    version: Annotated[int, Field(ge=1)]
+    digest: Name
+    parts: frozenset[str]
+    """Digests of its parts."""
+
+
+@dataclass(frozen=True)
 class TrainingSpec:
     """Everything one run needs. The same `identity` gives the same weights on CPU with the same threads."""
 
@@ -118,6 +130,8 @@ class TrainingSpec:
     budget_steps: Annotated[int, Field(ge=1)] | None = None
     revision: str = ""
     """Of the code, kept in every checkpoint; empty: neither kept nor checked."""
+    trained_before: TrainedBefore | None = None
+    """None: no row was."""
     any_revision: bool = False
     """Go on also at a checkpoint that another code revision made."""
 
@@ -148,4 +162,6 @@ class TrainingSpec:
         }
         if self.start is not None:
             decides["start"] = self.start.digest
+        if self.trained_before is not None:
+            decides["trained_before"] = self.trained_before.digest
         return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

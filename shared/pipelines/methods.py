@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from shared.pipelines.kinds import KINDS, NEW_BASE
 from shared.pipelines.method_defaults import WITHOUT_HEAD, refusal, tested_defaults
 from shared.pipelines.method_refusals import refuse_contradictions
-from shared.pipelines.train_rows import Augmentation, check_train_rows
+from shared.pipelines.train_rows import Augmentation, Replay, check_train_rows
 
 MethodName = Literal[
     "full",
@@ -103,6 +103,14 @@ class MethodConfig(BaseModel):
         "auto",
         description="Texts of a batch end to end instead of padded, with the same loss. auto: where it can be and is "
         "faster (causal models that write).",
+    )
+    rows: Literal["all", "new"] = Field(
+        "all",
+        description="new: only rows that the champion's dataset version did not have; all of them before there is a "
+        "champion.",
+    )
+    replay: Replay | None = Field(
+        None, description="Some earlier rows beside the new ones, so that they are not forgotten (rows: new)."
     )
     augmentation: Augmentation | None = Field(
         None, description="Words and tokens of the texts changed anew in every epoch (kinds that choose or compare)."

@@ -35,10 +35,20 @@ class Augmentation(BaseModel):
     word_delete: float = Field(0.0, ge=0, le=0.9, description="Share of words that are left out.")
 
 
+class Replay(BaseModel):
+    """Rows that the champion has learnt, learnt again so that they are not forgotten."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float = Field(0.2, gt=0, le=0.9, description="Share of an epoch's rows that are earlier ones.")
+
+
 def check_train_rows(kind: str, method: str, given: Mapping[str, Any], virtual: bool) -> None:
     """Raises ValueError naming the key that has no effect; `virtual`: whether the method puts tokens before texts."""
     if given.get("augmentation") is not None and kind in NOT_AUGMENTED:
         raise ValueError(f"method.augmentation: not with kind {kind}: {NOT_AUGMENTED[kind]}")
+    if given.get("replay") is not None and given.get("rows", "all") == "all":
+        raise ValueError("method.replay: has an effect only with method.rows: new; all rows are learnt as it is")
     packing = given.get("packing", "auto")
     if packing == "auto":
         return

@@ -25,6 +25,7 @@ from services.finetuning.training.material import Material
 from services.finetuning.training.output import write_model
 from services.finetuning.training.packing import lay_end_to_end
 from services.finetuning.training.recomputing import recompute_layers
+from services.finetuning.training.replay import earlier_rows, rows_to_learn
 from services.finetuning.training.report import TrainingReport
 from services.finetuning.training.starting import Beginning
 from services.finetuning.training.stopping import StopRequest
@@ -60,7 +61,8 @@ def run_training(spec: TrainingSpec, events: Events, stop: StopRequest) -> int:
 def _train(spec: TrainingSpec, events: Events, stop: StopRequest, team: Team) -> Ending:
     device = _prepare_torch(spec)
     kind, method = find_kind(spec.kind, spec.options), find_method(spec.method.name)
-    rows = read_rows(spec.dataset, kind.columns, kind.optional)
+    known = spec.trained_before.parts if spec.trained_before else frozenset()
+    rows = read_rows(spec.dataset, kind.columns, kind.optional, known)
     labels = _labels(spec, kind, rows)
     with team.leader_first():
         base = _base(spec, rows, events)
@@ -69,7 +71,7 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest, team: Team) ->
     beginning = Beginning(spec, base, labels, method, events)
     model = _model(spec, kind, method, beginning, labels)
     limit = text_limit(spec.method, length_limit(model, tokenizer, spec.method.max_length), model)
-    train, of_epoch = encode_train(spec, kind, tokenizer, rows.train, labels, limit)
+    train, of_epoch = encode_train(spec, kind, tokenizer, rows_to_learn(spec, rows, events), labels, limit)
     validation = kind.encode(tokenizer, rows.validation, labels, limit)
     if not train.examples:
         raise TrainingFailed(FailureReason.BAD_DATA, "the train split has nothing that could be learnt")
@@ -208,6 +210,6 @@ def _card(
         precision=precision,
         prompt=spec.options.prompt or "",
         options=spec.options.chosen(spec.kind),
-        conditions=conditions(spec.device, precision),
+        conditions=conditions(spec.device, precision) | earlier_rows(spec),
         started_from=beginning.digest,
     )

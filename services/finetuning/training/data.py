@@ -19,14 +19,22 @@ class SplitRows:
 
     train: list[dict[str, Any]]
     validation: list[dict[str, Any]]
+    earlier: frozenset[str] = frozenset()
+    """Ids of the rows that stand in parts of an earlier dataset version."""
 
 
-def read_rows(dataset: DatasetInput, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> SplitRows:
+def read_rows(
+    dataset: DatasetInput,
+    columns: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    earlier: frozenset[str] = frozenset(),
+) -> SplitRows:
     """Read the train and validation rows; raises TrainingFailed (BAD_DATA) when a part is missing or altered.
 
-    A part may lack `optional` columns; its rows have None there.
+    A part may lack `optional` columns; its rows have None there. `earlier` are digests of parts.
     """
     rows: list[dict[str, Any]] = []
+    known: set[str] = set()
     for part in dataset.parts:
         if not part.path.is_file():
             raise _bad(f"part {part.path.name} is missing")
@@ -39,12 +47,15 @@ def read_rows(dataset: DatasetInput, columns: tuple[str, ...], optional: tuple[s
         except (pa.ArrowException, OSError) as error:
             raise _bad(f"part {part.path.name} can't be read: {error}") from None
         absent = dict.fromkeys(name for name in optional if name not in there)
-        rows += [{**row, **absent} for row in table.to_pylist()]
+        found = [{**row, **absent} for row in table.to_pylist()]
+        rows += found
+        known |= {row["row_id"] for row in found} if part.digest in earlier else set()
     missing = [name for name in columns if rows and name not in rows[0]]
     if missing:
         raise _bad(f"rows have no column {missing[0]!r}")
     rows.sort(key=lambda row: str(row["row_id"]))
-    split = SplitRows(*([row for row in rows if row["split"] == name] for name in SPLITS))
+    train, validation = ([row for row in rows if row["split"] == name] for name in SPLITS)
+    split = SplitRows(train, validation, frozenset(known))
     if not split.train:
         raise _bad("the train split is empty")
     return split
