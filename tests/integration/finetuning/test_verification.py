@@ -83,12 +83,6 @@ def test_an_altered_record_is_told_from_the_truth(world: World, base: Path) -> N
     assert "processor was abacus, here " in ended.reason
     assert ended.outcome["found"] not in ("f" * 64, version.weights_digest), "the seed was altered, too"
 
-    alter(world, base_digest="0" * 64)
-    changed = ask(world)
-    world.train(changed)
-    assert world.get(changed).state == "failed"
-    assert "is another by now" in world.get(changed).reason
-
 
 def test_a_verification_goes_through_attempts_and_cancel_like_any_job(world: World) -> None:
     made = world.job()
