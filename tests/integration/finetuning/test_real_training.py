@@ -20,6 +20,7 @@ from shared.storage.database import Database
 from shared.storage.tables import Checkpoint
 from tests.integration.finetuning.support import World, scripted
 from tests.support.s3 import S3
+from tests.support.tensorboard import series
 from tests.support.tiny_models import tiny_encoder
 from tests.support.wait import eventually
 
@@ -47,6 +48,15 @@ def long_job(world: World, base: Path, epochs: int = 30) -> str:
 def checkpoints(world: World, job: str) -> list[Checkpoint]:
     with world.database.read() as session:
         return list(session.scalars(select(Checkpoint).where(Checkpoint.job == job).order_by(Checkpoint.step)))
+
+
+def tracked(world: World, job: str) -> dict[str, dict[int, float]]:
+    """What TensorBoard shows of a job that is over."""
+    folder = f"runs/mood/{job}/tensorboard"
+    (name,) = world.artifacts.list(folder)
+    copy = world.settings.home / name
+    copy.write_bytes(world.artifacts.read_bytes(f"{folder}/{name}"))
+    return series(copy)
 
 
 def training_pid(world: World, job: str) -> int:
@@ -82,6 +92,13 @@ def test_a_killed_training_process_is_continued_to_the_same_weights(world: World
     assert ModelCard.read(folder).run == second.id == other.run
     assert other.metrics["accuracy"] >= 0
     assert checkpoints(world, killed) == []
+
+    curves = [tracked(world, job) for job in (undisturbed, killed)]
+    assert list(curves[1]["train/loss"]) == list(range(1, 151))
+    for name in ("train/loss", "train/gradient_norm", "validation/accuracy"):
+        assert curves[0][name] == curves[1][name], name
+    (told,) = world.events(killed, "report")
+    assert [len(told["shown"]), told["data"]["rows"]] == [4, 20]
 
 
 def test_a_job_drained_on_one_machine_goes_on_on_another_through_the_store(
