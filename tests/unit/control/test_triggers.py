@@ -226,4 +226,4 @@ def test_a_version_that_nothing_can_be_learnt_from_starts_no_job(
     assert decision.decision == "no"
     assert reason in decision.reason
     with database.write() as session, pytest.raises(FailedPrecondition, match="can't be trained on"):
-        training.create(session, history.NAME, 0, "", device="cpu", max_attempts=3)
+        training.create(session, training.Order(history.NAME), device="cpu", max_attempts=3)
