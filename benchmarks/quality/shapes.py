@@ -10,6 +10,8 @@ from benchmarks.quality.sources import Raw, RawRows
 OUT_OF_SCOPE = "oos"
 CANDIDATES = 8
 """Texts that answer selection chooses among."""
+CONTEXT = 3
+"""Turns before a reply that it is chosen by."""
 LIKED = 4.0
 """Stars from which a film counts as liked."""
 TASTE = 5
@@ -42,6 +44,11 @@ def answers_to_choose(raw: RawRows) -> RawRows:
     return RawRows(*map(_choices, (raw.train, raw.test)))
 
 
+def replies_to_choose(raw: RawRows) -> RawRows:
+    """Of conversations: the assistant's next turn after the last ones, among turns of other conversations."""
+    return RawRows(*map(_replies, (raw.train, raw.test)))
+
+
 def next_film(raw: RawRows) -> RawRows:
     """Of ratings: what a person liked, as text, with the film that the person liked next and some never rated.
 
@@ -69,6 +76,25 @@ def _choices(rows: Sequence[Raw]) -> list[Raw]:
         candidates = [*held, *islice(others, max(0, CANDIDATES - len(held)))]
         drawn.shuffle(candidates)
         shaped.append({"question": row["query"], "candidates": candidates, "answer": row["positive"]})
+    return shaped
+
+
+def _replies(rows: Sequence[Raw]) -> list[Raw]:
+    """Two turns of each conversation, drawn after the first exchange."""
+    drawn = random.Random(0)
+    spoken = sorted({turn["content"] for row in rows for turn in row["messages"] if turn["role"] == "assistant"})
+    shaped = []
+    for row in rows:
+        turns = row["messages"]
+        places = [at for at in range(3, len(turns)) if turns[at]["role"] == "assistant"]
+        own = {turn["content"] for turn in turns}
+        for at in drawn.sample(places, min(2, len(places))):
+            right = turns[at]["content"]
+            others = [text for text in drawn.sample(spoken, 3 * CANDIDATES) if text not in own][: CANDIDATES - 1]
+            candidates = [right, *others]
+            drawn.shuffle(candidates)
+            asked = "\n".join(turn["content"] for turn in turns[at - CONTEXT : at])
+            shaped.append({"question": asked, "candidates": candidates, "answer": right})
     return shaped
 
 

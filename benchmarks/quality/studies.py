@@ -84,13 +84,20 @@ FEW_ROWS: Methods = {
 }
 """A thousand rows make few steps."""
 
+FEW_CONTEXTS: Methods = {
+    "head": {"epochs": 3, "max_length": 256},
+    "lora": {"learning_rate": 1e-3, "head_learning_rate": 2e-3, "epochs": 3, "max_length": 256, "batch_size": 8},
+    "full": {"learning_rate": 2e-4, "head_learning_rate": 2e-3, "epochs": 3, "max_length": 256, "batch_size": 8},
+}
+"""Questions about a hundred paragraphs."""
+
 CLASSIFICATION = (
     Study(
         "intents",
         "classification",
         "intent-clinc150",
         "accuracy",
-        Sizes(20_000, 3_000, 200),
+        Sizes(20_000, 3_000, 60),
         Sizes(600, 300, 16),
         methods=INTENTS,
         shape=shapes.in_scope_judges,
@@ -101,7 +108,7 @@ CLASSIFICATION = (
         "classification",
         "sentiment-financial-phrasebank",
         "accuracy",
-        Sizes(4_000, 485, 485),
+        Sizes(2_000, 485, 100),
         SHORT,
     ),
     Study(
@@ -119,7 +126,7 @@ CLASSIFICATION = (
     ),
 )
 SPANS = (
-    Study("wikigold", "token_classification", "ner-wikigold", "f1", Sizes(1_300, 170, 100), SHORT),
+    Study("wikigold", "token_classification", "ner-wikigold", "f1", Sizes(1_300, 170, 60), SHORT),
     Study("ncbi-disease", "token_classification", "ner-ncbi-disease", "f1", Sizes(3_000, 600, 100), SHORT),
     Study(
         "weibo",
@@ -135,10 +142,10 @@ SPANS = (
         "relation_extraction",
         "relation-semeval2010-task8",
         "macro_f1",
-        Sizes(4_000, 797, 200),
+        Sizes(2_000, 600, 60),
         SHORT,
     ),
-    Study("xquad-en", "question_answering", "qa-xquad-en", "f1", Sizes(920, 111, 111), LONG),
+    Study("xquad-en", "question_answering", "qa-xquad-en", "f1", Sizes(920, 111, 60), LONG, methods=FEW_CONTEXTS),
     Study(
         "xquad-zh",
         "question_answering",
@@ -159,6 +166,16 @@ SPANS = (
     ),
 )
 SETS = (
+    Study(
+        "service-replies",
+        "answer_selection",
+        "dialogue-schema-guided",
+        "accuracy",
+        Sizes(300, 250, 60),
+        LONG,
+        shape=shapes.replies_to_choose,
+        note="the assistant's next turn among turns of other conversations",
+    ),
     Study(
         "medical-answers",
         "answer_selection",
@@ -181,7 +198,7 @@ SETS = (
         "ranking",
         "recommendation-movielens-small",
         "mrr",
-        Sizes(800, 200, 0),
+        Sizes(400, 200, 0),
         LONG,
         shape=shapes.next_film,
         note="what a person liked, as text, and the film that the person liked next among some never rated",
@@ -191,7 +208,7 @@ SETS = (
         "embedding",
         "retrieval-medquad",
         "mrr",
-        Sizes(2_200, 250, 0),
+        Sizes(1_000, 250, 0),
         Sizes(150, 100, 0),
         methods=ADAPTED,
     ),
@@ -202,7 +219,7 @@ WRITING = (
         "translation",
         "translation-multi30k-en-de",
         "chrf",
-        Sizes(600, 100, 50),
+        Sizes(300, 80, 20),
         WRITTEN,
         WRITER,
         options={"prompt": "Translate from English to German:\n{text}"},
@@ -225,7 +242,7 @@ WRITING = (
         "summarisation",
         "summarisation-dialogsum",
         "rouge_l",
-        Sizes(200, 74, 50),
+        Sizes(100, 60, 20),
         WRITTEN,
         WRITER,
         methods=ADAPTED,
@@ -241,7 +258,7 @@ WRITING = (
         methods=ADAPTED,
     ),
     Study(
-        "coffee-orders", "chat", "dialogue-taskmaster4", "loss", Sizes(400, 100, 40), WRITTEN, WRITER, methods=ADAPTED
+        "coffee-orders", "chat", "dialogue-taskmaster4", "loss", Sizes(200, 80, 40), WRITTEN, WRITER, methods=ADAPTED
     ),
     Study(
         "chinese-conversations",
@@ -260,7 +277,7 @@ WRITING = (
         "instruction",
         "instruction-dolly",
         "loss",
-        Sizes(250, 80, 40),
+        Sizes(120, 60, 20),
         WRITTEN,
         WRITER,
         methods=ADAPTED,
@@ -270,7 +287,7 @@ WRITING = (
         "generation",
         "summarisation-scitldr",
         "loss",
-        Sizes(150, 60, 30),
+        Sizes(80, 40, 16),
         WRITTEN,
         WRITER,
         methods=ADAPTED,
@@ -281,7 +298,7 @@ WRITING = (
         "pretraining",
         "retrieval-medquad",
         "bits_per_byte",
-        Sizes(600, 100, 0),
+        Sizes(200, 60, 0),
         WRITTEN,
         WRITER,
         methods=ADAPTED,

@@ -1,0 +1,1 @@
+"""How fast a run trains, against what people would write instead."""
