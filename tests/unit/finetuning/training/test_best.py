@@ -1,5 +1,6 @@
 """Early stopping, and the weights of the best validation."""
 
+import json
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -171,3 +172,20 @@ def test_keeping_the_best_comes_with_patience_unless_it_is_refused() -> None:
     assert resolve_method("chat", {"patience": 2}).keeps_best
     assert not resolve_method("chat", {"patience": 2, "keep_best": False}).keeps_best
     assert not resolve_method("chat", {}).keeps_best
+
+
+def test_a_checkpoint_of_before_these_keys_is_continued(tmp_path: Path) -> None:
+    spec = _spec(tmp_path, {"epochs": 2, "validate_every_steps": None})
+    assert run(spec, StopAfter(2))[0] == EXIT_DRAINED
+    (checkpoint,) = (spec.work_dir / "checkpoints").iterdir()
+    state = json.loads((checkpoint / "state.json").read_text())
+    state["cursor"] = {
+        key: state["cursor"][key] for key in ("step", "validated_step", "metrics", "seconds", "rows_log_bytes")
+    }
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["state.json"] = sha256((checkpoint / "state.json").read_bytes()).hexdigest()
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    code, events = run(spec)
+    assert code == EXIT_FINISHED
+    assert named(events, "started")[0]["start_step"] == 2
