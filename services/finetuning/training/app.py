@@ -80,12 +80,12 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest, team: Team) ->
     if not method.adapter:
         learnt = all_tokens(train.examples, of_epoch, spec.method.epochs)
         compact(model, chain(learnt, all_tokens(validation.examples, None, 1)))
+    end_to_end = lay_end_to_end(spec.method, kind, model, device)
     precision = choose_precision(spec.method.precision, spec.device)
     kept_precision = team.place(model, precision)
     if device.type == "cpu":
         plain_short_attention(model, limit)
         cheapen_dropout(model)
-    end_to_end = lay_end_to_end(spec.method, kind, model)
     weights = TrainedWeights(model, kept_precision, whole=not method.adapter)
     checkpoints = (Checkpoints if team.leads else ReadCheckpoints)(
         spec.work_dir / "checkpoints",

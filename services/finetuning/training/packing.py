@@ -1,5 +1,6 @@
 """Whether the texts of a batch are laid end to end, or padded."""
 
+import torch
 from transformers import PreTrainedModel
 
 from shared.errors import InvalidArgument
@@ -8,13 +9,14 @@ from shared.modeling.kinds.end_to_end import attend_apart
 from shared.pipelines.methods import VIRTUAL, MethodConfig
 
 
-def lay_end_to_end(config: MethodConfig, kind: Kind, model: PreTrainedModel) -> bool:
-    """What `method.packing` comes to, the model's attention being set for it. On a CPU `auto` packs whatever can be
+def lay_end_to_end(config: MethodConfig, kind: Kind, model: PreTrainedModel, device: torch.device) -> bool:
+    """What `method.packing` comes to, the model's attention being set for it: for a whole model, before it is
+    placed. On a CPU `auto` packs whatever can be
     packed, because it was never slower; on other devices nothing.
 
     Raises InvalidArgument where packing is asked for and impossible.
     """
-    if not config.packing or (config.packing == "auto" and model.device.type != "cpu"):
+    if not config.packing or (config.packing == "auto" and device.type != "cpu"):
         return False
     reason = _why_not(config, kind) or attend_apart(model)
     if reason is not None and config.packing != "auto":
