@@ -15,7 +15,7 @@ from services.finetuning.process import TrainingProcess
 from services.finetuning.spare import Spares
 from tests.support.training_children import forking
 
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 250
 
 
 class WarmSpares(Spares):

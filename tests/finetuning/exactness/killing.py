@@ -19,6 +19,8 @@ from services.finetuning import training
 from services.finetuning.spec import TrainingSpec
 from tests.support.training_children import forking
 
+PATIENCE = 250
+"""Seconds for what takes one on a machine of one's own."""
 TRAINING = str(Path(next(iter(training.__path__))).resolve())
 Where = Literal["anywhere", "step", "checkpoint", "model", "byte"]
 STEP = ("rowlog.py", "append")
@@ -99,7 +101,7 @@ def train(spec: TrainingSpec, point: Point | None = None) -> tuple[int | None, d
     path.write_text(spec.to_json())
     process = forking().Process(target=_train, args=(str(path), point), daemon=True)
     process.start()
-    process.join(120)
+    process.join(PATIENCE)
     counts = spec.work_dir / "calls.json"
     made = json.loads(counts.read_text()) if process.exitcode == 0 else {}
     return process.exitcode, made

@@ -12,6 +12,8 @@ from services.finetuning.spec import TrainingSpec
 from tests.finetuning.exactness.killing import Point, Where, train
 from tests.support.training_runs import make_spec, some_rows
 
+pytestmark = pytest.mark.timeout(900)
+
 SEED = 20
 STEPS, CHECKPOINT_EVERY = 48, 3
 

@@ -6,10 +6,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from services.finetuning.spec import EXIT_FINISHED
 from tests.finetuning.running import run_over_a_pipe
 from tests.support.training_runs import make_spec, some_rows
 
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[3]
 
 
@@ -26,7 +29,7 @@ def test_two_processes_write_the_same_model_byte_for_byte_and_another_seed_anoth
     path.write_text(there.to_json())
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "services.finetuning.training", str(path)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == EXIT_FINISHED, done.stderr
 
     assert model_files(there.output_dir) == model_files(here.output_dir)
