@@ -77,7 +77,7 @@ def advance(session: Session, search: Search) -> None:
 
 def _give_up(session: Session, search: Search, plan: SearchPlan) -> None:
     """Marks trials of the newest round that fall behind those of earlier rounds, and stops those that still run."""
-    from services.control import sampling  # Optuna: half a second and 50 MB that only a search needs
+    from services.control import sampling  # Optuna takes half a second that only a search needs
 
     trials = view(session, search).trials
     if not plan.pruning or not trials:
