@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from peft.utils import ModulesToSaveWrapper
 from transformers import PreTrainedModel
 
 from services.finetuning.spec import TrainingSpec
@@ -25,6 +26,7 @@ from services.finetuning.training.material import Material
 from shared.modeling.kinds.base import Example, Row
 from shared.modeling.kinds.end_to_end import IMPLEMENTATION
 from shared.modeling.loading import LoadedModel
+from shared.pipelines.methods import VIRTUAL
 
 SHOWN_ROWS = 4
 MOST_LOST = 10
@@ -96,7 +98,7 @@ class TrainingReport:
         """Loss and answer on each of the rows shown."""
         material, loaded = replace(self._material, model=model), replace(self._loaded, model=model)
         losses = self._losses(material, [self._examples[row_id] for row_id in self._shown], LOOKING_SECONDS[1])
-        looks: list[Shown] = [{"loss": one.loss} for one in losses]
+        looks: list[Shown] = [{"loss": one.loss + 0.0} for one in losses]  # never -0.0
         given = answers(material, loaded, [self._rows[row_id] for row_id in self._shown[: len(losses)]])
         return looks if given is None else [look | {"answer": text} for look, text in zip(looks, given, strict=True)]
 
@@ -135,9 +137,9 @@ class TrainingReport:
 
     @contextmanager
     def _bare(self) -> Iterator[PreTrainedModel]:
-        """The model without its adapter. A model that is asked to write with virtual tokens would use them even so."""
+        """The model without its adapter. PEFT can't take virtual tokens off, but its base knows nothing of them."""
         model: Any = self._material.model
-        with model.disable_adapter():
+        with _old_heads(model) if self._spec.method.name in VIRTUAL else model.disable_adapter():
             yield model.get_base_model()
 
     @contextmanager
@@ -146,6 +148,19 @@ class TrainingReport:
             yield
         except Exception as error:
             self._events.log("warning", f"the training report lacks examples: {type(error).__name__}: {error}")
+
+
+@contextmanager
+def _old_heads(model: Any) -> Iterator[None]:
+    """Meanwhile modules that are trained whole are what they were."""
+    heads = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
+    for head in heads:
+        head.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for head in heads:
+            head.enable_adapters(True)
 
 
 def _finite(value: Any) -> Any:

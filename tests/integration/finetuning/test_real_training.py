@@ -119,6 +119,7 @@ def test_a_job_drained_on_one_machine_goes_on_on_another_through_the_store(
     assert there.get(job).state == "succeeded", there.runs(job)[-1].error
     assert [run.state for run in there.runs(job)] == ["drained", "succeeded"]
     assert there.runs(job)[1].start_step == newest.step > 0
+    assert list(tracked(there, job)["train/loss"]) == list(range(1, 151)), "what the first machine measured, too"
     store, root = url_to_fs(s3.url, client_kwargs={"endpoint_url": s3.endpoint})
     assert [path for path in store.find(f"{root}/checkpoints") if path.endswith((".safetensors", ".json"))] == []
 

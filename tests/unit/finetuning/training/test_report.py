@@ -66,6 +66,19 @@ def test_what_an_adapter_is_compared_with_is_its_base(tmp_path: Path, method: di
     assert "user: " in shown[0]["columns"]["messages"]
 
 
+@pytest.mark.parametrize("method", [{"name": "lora"}, {"name": "prompt_tuning", "virtual_tokens": 4}])
+def test_an_adapter_and_its_new_head_are_compared_with_what_they_began_with(
+    tmp_path: Path, method: dict[str, Any]
+) -> None:
+    base = make_spec(tmp_path, "classification", rows_of("classification"), output_dir=tmp_path / "full")
+    given = {**method, "learning_rate": 0.1}
+    spec = make_spec(tmp_path, "classification", rows_of("classification"), given, work_dir=tmp_path / "adapter")
+    before = [row["before"]["loss"] for row in reported(run(base)[1])["shown"]]
+    told = reported(run(spec)[1])
+    assert [row["before"]["loss"] for row in told["shown"]] == pytest.approx(before, rel=1e-4)
+    assert sum(row["loss"] for row in told["lost"]) / 6 == pytest.approx(told["metrics"]["loss"], rel=1e-4)
+
+
 def test_a_report_that_fails_costs_examples_and_no_bit_of_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
