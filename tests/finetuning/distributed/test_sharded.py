@@ -4,6 +4,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FINISHED
 from shared.pipelines.resources import Resources
 from tests.finetuning.distributed.running import alone, greatest_difference, shared_run
@@ -11,6 +13,7 @@ from tests.support.training_runs import StopAfter, named, run
 
 TOLERANCE = 1e-5
 """Of a weight; each of the 3 steps moves it by up to 1e-4. Adam makes full steps of gradients that are mere rounding."""
+pytestmark = pytest.mark.timeout(900)
 METHOD = {"name": "full", "learning_rate": 1e-4}
 
 

@@ -1,5 +1,6 @@
 """Becoming one of the processes of a run: alone, as the leader of those it starts, or as torchrun's or Accelerate's."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,7 +20,7 @@ from services.finetuning.training.failures import TrainingFailed
 from shared.config import launched_processes
 from shared.pipelines.resources import Resources, check_resources
 
-HERE = "127.0.0.1"
+HERE, LOOPBACKS = "127.0.0.1", ("lo", "lo0")
 PATIENCE = timedelta(minutes=30)
 """For another process to come to the same place: one may be writing, another still loading."""
 BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
@@ -44,10 +45,25 @@ def join(spec: TrainingSpec) -> Iterator[Team]:
             yield team
         return
     _check_devices(device, size)
-    store = TCPStore(HERE, 0, size, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+    store = _store(size)
     places = [_environment(spec, rank, size, store.port) for rank in range(size)]
     with Peers(spec, places[1:]), patch_environment(**places[0]), _group(spec) as team:
         yield team
+
+
+def _store(size: int) -> TCPStore:
+    """Where the processes meet; by itself it would listen to the whole network."""
+    listener = socket.create_server((HERE, 0))
+    port = listener.getsockname()[1]
+    return TCPStore(
+        HERE,
+        port,
+        size,
+        is_master=True,
+        wait_for_workers=False,
+        timeout=PATIENCE,
+        master_listen_fd=listener.detach(),
+    )
 
 
 @contextmanager
@@ -79,7 +95,8 @@ def _check_devices(device: torch.device, size: int) -> None:
 
 
 def _environment(spec: TrainingSpec, rank: int, size: int, port: int) -> dict[str, str]:
-    """What torchrun tells its processes."""
+    """What torchrun tells its processes, and that gloo stays inside this machine."""
+    loopback = [name for _, name in socket.if_nameindex() if name in LOOPBACKS][:1]
     return {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -90,4 +107,5 @@ def _environment(spec: TrainingSpec, rank: int, size: int, port: int) -> dict[st
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RESTART_COUNT": "0",
         "OMP_NUM_THREADS": str(spec.threads),
+        **({"GLOO_SOCKET_IFNAME": loopback[0]} if loopback else {}),
     }
