@@ -40,9 +40,7 @@ def linear_names(model: PreTrainedModel) -> list[str]:
     return [
         name
         for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, Conv1D))
-        and module is not output
-        and HEADS.isdisjoint(name.split("."))
+        if isinstance(module, (nn.Linear, Conv1D)) and module is not output and HEADS.isdisjoint(name.split("."))
     ]
 
 
