@@ -115,7 +115,7 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest, team: Team) ->
     )
     card = _card(spec, base, labels, limit, precision, beginning)
     report = TrainingReport(spec, material, LoadedModel(model, tokenizer, card), rows.validation, events)
-    if team.size == 1:
+    if team.leads and not team.in_pieces:
         report.look_before(trainer.cursor)
     ending = trainer.run()
     if ending is Ending.FINISHED:
