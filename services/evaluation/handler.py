@@ -15,6 +15,7 @@ from shared.config import Settings
 from shared.contracts.messages import EvaluateModelVersion
 from shared.errors import LeaseLost, RetryableError, Unavailable
 from shared.messaging.handler import HandlerContext
+from shared.modeling.memory import is_out_of_memory
 from shared.storage.artifacts import Artifacts
 from shared.storage.database import Database, clock
 from shared.storage.ids import new_id
@@ -71,7 +72,7 @@ class Evaluating:
         _measure(judgement)
 
     def _failed(self, lease: Lease, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}"
+        text = _explained(error)
         if lease.attempt < self._settings.max_attempts:
             self._give_back(lease, text, counted=True)
             wait = min(2.0**lease.attempt, LONGEST_RETRY_SECONDS)
@@ -82,6 +83,15 @@ class Evaluating:
     def _give_back(self, lease: Lease, error: str, counted: bool) -> None:
         with self._database.write() as session:
             evaluations.give_back(session, lease, error, counted)
+
+
+def _explained(error: Exception) -> str:
+    if is_out_of_memory(error):
+        return (
+            "OUT_OF_MEMORY: a model and a batch of test rows do not fit into this worker's memory; give the evaluation "
+            f"service more, or lower method.max_length ({str(error)[:200]})"
+        )
+    return f"{type(error).__name__}: {error}"
 
 
 def _check_champion(session: Session, case: Case) -> None:

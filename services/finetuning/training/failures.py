@@ -3,13 +3,11 @@
 import errno
 import re
 
-import torch
-
 from services.finetuning.spec import FailureReason
 from shared.errors import DataCorrupted, FlywheelError, InvalidArgument, NotFound, RetryableError
+from shared.modeling.memory import is_out_of_memory as is_out_of_memory
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-OUT_OF_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 class TrainingFailed(Exception):
@@ -39,13 +37,6 @@ def explain(error: Exception) -> TrainingFailed:
         return TrainingFailed(FailureReason.BAD_DATA, str(error))
     what = str(error) if isinstance(error, FlywheelError) else f"{type(error).__name__}: {error}"
     return TrainingFailed(FailureReason.INTERNAL, what)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """CUDA has a class for it; the CPU's allocator raises a RuntimeError."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)
 
 
 def _error_number(error: Exception) -> int | None:
