@@ -15,7 +15,7 @@ from shared.modeling.kinds import find_kind
 from shared.modeling.methods import find_method
 from shared.pipelines.methods import MethodConfig, resolve_method
 from tests.support.tiny_models import tiny_encoder
-from tests.support.training_runs import StopAfter, make_spec, named, run, some_rows, weights_of
+from tests.support.training_runs import StopAfter, make_spec, run, some_rows, weights_of
 
 RATES = {"adamw": 3e-3, "adamw_8bit": 3e-3, "adafactor": 3e-3, "sgd": 0.1}
 OTHERS = ["adamw_8bit", "adafactor", "sgd"]
@@ -44,21 +44,29 @@ def test_only_matrices_decay(tmp_path: Path, optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OTHERS)
-def test_optimizer_learns_and_is_resumed_byte_for_byte(tmp_path: Path, optimizer: str) -> None:
+def test_optimizer_is_resumed_byte_for_byte(tmp_path: Path, optimizer: str) -> None:
     rows = some_rows("classification", 24) + some_rows("classification", 4, "validation", 100)
     method = {"optimizer": optimizer, "learning_rate": RATES[optimizer], "epochs": 3, "dropout": 0.0}
     calm = make_spec(
         tmp_path, "classification", rows, method, output_dir=tmp_path / "calm", work_dir=tmp_path / "calm-work"
     )
-    code, events = run(calm)
-    assert code == EXIT_FINISHED
+    assert run(calm)[0] == EXIT_FINISHED
     spec = make_spec(tmp_path, "classification", rows, method)
     assert run(spec, StopAfter(1))[0] == EXIT_DRAINED
     assert run(spec, StopAfter(6))[0] == EXIT_DRAINED
     assert run(spec)[0] == EXIT_FINISHED
     assert weights_of(spec.output_dir) == weights_of(calm.output_dir)
-    losses = [event["loss"] for event in named(events, "progress")]
-    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("optimizer", list(MAKERS))
+def test_every_optimizer_finds_the_bottom_of_a_bowl(optimizer: str) -> None:
+    goal = torch.randn((70, 130), generator=torch.Generator().manual_seed(2))
+    weight = nn.Parameter(goal + 1)
+    made = MAKERS[optimizer]([{"params": [weight]}], 0.02, 0.0)
+    for _ in range(200):
+        weight.grad = (weight - goal).detach()
+        made.step()
+    assert float((weight.detach() - goal).abs().mean()) < 0.1
 
 
 @pytest.mark.parametrize("optimizer", OTHERS)
