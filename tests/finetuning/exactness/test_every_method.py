@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel, set_seed
 
 from services.finetuning.spec import EXIT_FINISHED, TrainingSpec
-from services.finetuning.training import app
+from services.finetuning.training import app, output
 from shared.modeling.digests import file_digest
 from shared.modeling.kinds import find_kind
 from shared.modeling.loading import LoadedModel, load_model
@@ -36,7 +36,7 @@ IDS = torch.tensor([[5, 6, 7, 8, 9, 11, 12], [13, 6, 5, 20, 21, 22, 23]])
 def trained(spec: TrainingSpec, monkeypatch: pytest.MonkeyPatch) -> PreTrainedModel:
     """Runs it; the model as it was in memory when it had been saved."""
     seen: list[PreTrainedModel] = []
-    write = app.write_model
+    write = output.write_model
 
     def watched(target: Path, model: PreTrainedModel, *others: Any) -> Any:
         card = write(target, model, *others)
