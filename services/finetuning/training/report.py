@@ -24,7 +24,6 @@ from services.finetuning.training.curve import Curve
 from services.finetuning.training.events import Events
 from services.finetuning.training.material import Material
 from shared.modeling.kinds.base import Example, Row
-from shared.modeling.kinds.end_to_end import IMPLEMENTATION
 from shared.modeling.loading import LoadedModel
 from shared.pipelines.methods import VIRTUAL
 
@@ -122,18 +121,13 @@ class TrainingReport:
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """For batches that are padded, on the left too: attention for texts laid end to end sees no padding."""
         model: Any = self._material.model
         training = model.training
         model.train(False)
-        if self._material.end_to_end:
-            model.set_attn_implementation("sdpa")
         try:
             yield
         finally:
             model.train(training)
-            if self._material.end_to_end:
-                model.set_attn_implementation(IMPLEMENTATION)
 
     @contextmanager
     def _bare(self) -> Iterator[PreTrainedModel]:

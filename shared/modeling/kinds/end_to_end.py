@@ -7,13 +7,14 @@ fast in float32 and 1.1 in bfloat16 where all have about 95 tokens, 1.8 to 2.3 w
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from shared.modeling.kinds.base import IGNORED, Batch, Example
@@ -58,6 +59,7 @@ def attend_apart(model: PreTrainedModel) -> str | None:
     if before != "sdpa" or not typed._supports_attention_backend:
         return f"the attention of models of type {typed.config.model_type} can't be replaced"
     ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, attention_apart)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _mask_of_padding)
     typed.set_attn_implementation(IMPLEMENTATION)
     if _gives_what_each_gives_alone(model):
         return None
@@ -91,6 +93,14 @@ def attention_apart(
     queries, keys, values = (torch.split(part, list(text_lengths), dim=2) for part in (query, key, value))
     found = [_inside(*text, dropout, scaling, sliding_window) for text in zip(queries, keys, values, strict=True)]
     return torch.cat(found, dim=2).transpose(1, 2), None
+
+
+def _mask_of_padding(*place: Any, attention_mask: Tensor | None = None, **others: Any) -> Tensor | None:
+    """In transformers' form of a mask's maker: padded batches get theirs, a line of texts needs none."""
+    if attention_mask is None:
+        return None
+    make: Any = sdpa_mask
+    return cast(Tensor | None, make(*place, attention_mask=attention_mask, **others))
 
 
 def _inside(

@@ -148,3 +148,18 @@ def test_a_model_that_would_mix_its_texts_is_left_as_it_was(make: Any) -> None:
     assert config.model_type in reason
     assert config._attn_implementation == before != IMPLEMENTATION
     assert model.training
+
+
+@pytest.mark.parametrize("architecture", PACKABLE)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_padded_batch_is_read_as_before_once_a_model_takes_lines(architecture: str, side: str) -> None:
+    model = _model(PACKABLE[architecture]).eval()
+    ids, seen = torch.randint(3, 64, (2, 9), generator=torch.Generator().manual_seed(2)), torch.ones(2, 9).long()
+    padding = slice(0, 3) if side == "left" else slice(6, 9)
+    ids[1, padding], seen[1, padding] = 0, 0
+    with torch.inference_mode():
+        before = model(input_ids=ids, attention_mask=seen).logits
+        assert attend_apart(model) is None
+        after = model(input_ids=ids, attention_mask=seen).logits
+
+    torch.testing.assert_close(after[seen.bool()], before[seen.bool()])
