@@ -88,7 +88,10 @@ class MethodConfig(BaseModel):
     )
     learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak learning rate, as AdamW means it.")
     head_learning_rate: float | None = Field(
-        None, gt=0, le=1, description="Peak learning rate of the new head; none: that of the rest (kinds with a head)."
+        None,
+        gt=0,
+        le=1,
+        description="Peak learning rate of the new head, learning_rate when only that is given (kinds with a head).",
     )
     epochs: int = Field(2, ge=1, le=1000, description="Passes over the train split.")
     batch_size: int = Field(32, ge=1, le=4096, description="Rows in one forward pass.")
@@ -224,6 +227,8 @@ def complete_method(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"method.head_learning_rate: has no effect with kind {kind}, which has no head of its own")
     check_train_rows(kind, name, given, virtual=name in VIRTUAL)
     complete = {**defaults.model_dump(), **given}
+    if "learning_rate" in given and "head_learning_rate" not in given:
+        complete["head_learning_rate"] = None
     refuse_contradictions(kind, given, complete)
     return complete
 
