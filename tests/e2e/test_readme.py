@@ -36,14 +36,17 @@ trigger: {{new_rows: 50}}
 """
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    assert found
-    return found[1]
+def block(language: str, number: int = 0) -> str:
+    return str(re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)[number])
+
+
+def commands_of(number: int) -> list[list[str]]:
+    """The words of each command of a block."""
+    return [shlex.split(line, comments=True) for line in block("sh", number).splitlines() if line.strip()]
 
 
 def test_the_commands_run_in_the_order_given(tmp_path: Path) -> None:
-    commands = [shlex.split(line, comments=True) for line in block("sh").splitlines() if line.strip()]
+    commands = commands_of(0)
     assert commands[0][:2] == ["flywheel", "up"]
     assert commands[-1][:2] == ["flywheel", "down"]
     platform = Platform(tmp_path / "home")
@@ -53,6 +56,30 @@ def test_the_commands_run_in_the_order_given(tmp_path: Path) -> None:
             assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}{platform.logs()}"
     finally:
         platform.cli("down")
+
+
+def test_the_commands_about_runs_do_what_is_said_of_them(tmp_path: Path) -> None:
+    platform = Platform(tmp_path / "home").start()
+    try:
+        with platform.client() as client:
+            client.apply_pipeline(LABELS.format(base=tiny_encoder(tmp_path / "encoder")))
+            names = {"good": "positive", "bad": "negative"}
+            client.append_rows(
+                "sentiment", [{"text": row["text"], "label": names[row["label"]]} for row in learnable_rows(300)]
+            )
+            wait_for_champion(client, "sentiment", 1)
+            job = client.jobs("sentiment")[0].id
+        said = {}
+        for command in commands_of(1):
+            words = [job if word == "JOB" else str(tmp_path / word) if word == "report.html" else word for word in command]
+            done = platform.cli(*words[1:], timeout=300)
+            assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}{platform.logs()}"
+            said[command[1]] = done.stdout + done.stderr
+        assert "identical" in said["verify"]
+        assert "succeeded" in said["searches"]
+        assert "<svg" in (tmp_path / "report.html").read_text() or "data:image" in (tmp_path / "report.html").read_text()
+    finally:
+        platform.stop()
 
 
 def test_the_lines_of_client_code_run(tmp_path: Path) -> None:
