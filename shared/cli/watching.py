@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from shared.client.operations import Job, JobEvent
 
 
-HIDDEN = ("uri", "digest")
-"""Of a checkpoint; `--json` has them."""
+HIDDEN = ("uri", "digest", "level", "options")
+"""`--json` has them."""
 
 
 def follow(client: "FlywheelClient", job: str, as_json: bool) -> "Job":
@@ -107,7 +107,9 @@ def _line(event: "JobEvent") -> str:
 def _detail(event: "JobEvent") -> str:
     if event.kind == "report":
         return f"flywheel report {event.job.id} shows it"
-    return " ".join(f"{key}={_short(value)}" for key, value in event.detail.items() if key not in HIDDEN)
+    told = {key: value for key, value in sorted(event.detail.items()) if key not in HIDDEN and value not in ("", None)}
+    message = [str(told.pop("message"))] if "message" in told else []
+    return " ".join([*message, *(f"{key}={_short(value)}" for key, value in told.items())])
 
 
 def _short(value: object) -> str:
