@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from peft import LoraConfig, get_peft_model
+from psutil import Process
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments, get_linear_schedule_with_warmup, set_seed
 
@@ -224,4 +225,9 @@ def _padded(examples: Sequence[Example], pad_id: int, length: int | None) -> dic
 
 def _figures(train: Sequence[Example], seconds: float, epochs: int) -> dict[str, float]:
     tokens = sum(example.length for example in train)
-    return {"seconds": seconds, "rows": float(len(train) * epochs), "tokens": float(tokens * epochs)}
+    return {
+        "seconds": seconds,
+        "to_first_step": time.time() - Process().create_time() - seconds,
+        "rows": float(len(train) * epochs),
+        "tokens": float(tokens * epochs),
+    }

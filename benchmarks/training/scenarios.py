@@ -38,8 +38,10 @@ class Scenario:
         return path
 
     def first(self, rows: int) -> "Scenario":
-        """The same with fewer rows to train on."""
-        return replace(self, train=self.train[:rows])
+        """The same with fewer rows to train on, and those to be judged by that have their labels."""
+        train = self.train[:rows]
+        known = {row.get("label") for row in train}
+        return replace(self, train=train, validation=[row for row in self.validation if row.get("label") in known])
 
 
 def read_scenario(path: Path) -> Scenario:
