@@ -4,6 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.control import audit
+from services.control.translators import check_translators
 from shared.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from shared.pipelines.bases import MODEL_REFERENCE, base_exists
 from shared.pipelines.fitting import check_method
@@ -25,7 +26,7 @@ def apply(session: Session, wanted: PipelineSpec, *, dry_run: bool = False) -> t
     found = pipelines.lock(session, wanted.name)
     if found is not None and _has_data(session, wanted.name):
         _check_change(session, PipelineSpec.model_validate(found.spec), wanted)
-    check_base(session, wanted)
+    check_models(session, wanted)
     check_priority(wanted)
     if dry_run:
         return _preview(session, found, wanted)
@@ -67,6 +68,13 @@ def cancel_jobs(session: Session, name: str) -> None:
     going = select(Job.id).where(Job.pipeline == name, Job.state.in_((*jobs.ACTIVE, "paused")))
     for id in session.scalars(going).all():
         jobs.want(session, id, "cancel")
+
+
+def check_models(session: Session, wanted: PipelineSpec) -> None:
+    """Raises InvalidArgument for a base model as `check_base` does, and for models that are to paraphrase rows and
+    can't."""
+    check_base(session, wanted)
+    check_translators(session, wanted)
 
 
 def check_base(session: Session, wanted: PipelineSpec) -> None:

@@ -102,7 +102,7 @@ def _queue_round(session: Session, search: Search, plan: SearchPlan, trials: Seq
         params = sampling.propose(plan, search.spec["kind"], trials, number)
         try:
             spec = changed_spec(search.spec, params)
-            declaring.check_base(session, spec)
+            declaring.check_models(session, spec)
         except InvalidArgument as error:
             return end(session, search, "failed", f"trial {number} can't be: {error.message}")
         jobs.create(

@@ -63,7 +63,7 @@ def create(session: Session, order: Order, *, device: str, max_attempts: int) ->
     spec = model.spec if model else row.spec
     if order.changes:
         changed = changed_spec(spec, order.changes)
-        declaring.check_base(session, changed)
+        declaring.check_models(session, changed)
         declaring.check_priority(changed)
         spec = changed.model_dump(mode="json")
     dataset = trainable(

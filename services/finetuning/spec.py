@@ -94,6 +94,19 @@ class TrainedBefore:
 
 
 @dataclass(frozen=True)
+class Paraphrases:
+    """Train texts in other words: a Parquet file of `row_id`, `field` and `text`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    path: Path
+    digest: Name
+    """SHA-256 of the file, hex."""
+    by: tuple[Name, ...]
+    """Model versions that translated, as MODEL@VERSION."""
+
+
+@dataclass(frozen=True)
 class TrainingSpec:
     """Everything one run needs. The same `identity` gives the same weights on CPU with the same threads."""
 
@@ -134,6 +147,8 @@ class TrainingSpec:
     """None: no row was."""
     any_revision: bool = False
     """Go on also at a checkpoint that another code revision made."""
+    paraphrases: Paraphrases | None = None
+    """What back-translation made of the train rows, where the method asks for it."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -164,4 +179,6 @@ class TrainingSpec:
             decides["start"] = self.start.digest
         if self.trained_before is not None:
             decides["trained_before"] = self.trained_before.digest
+        if self.paraphrases is not None:
+            decides["paraphrases"] = self.paraphrases.digest
         return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,8 @@ from services.finetuning.attempts import Attempt
 from services.finetuning.checkpoint_store import CheckpointStore
 from services.finetuning.following import FULL_DISK_DELAY_SECONDS, Ending, Follower, Limits
 from services.finetuning.heartbeat import worker_name
+from services.finetuning.paraphrasing.ending import NotTranslated
+from services.finetuning.paraphrasing.paraphrases import Paraphrasing
 from services.finetuning.plan import training_spec
 from services.finetuning.process import TrainingProcess
 from services.finetuning.records import Event, RunRecord
@@ -102,7 +104,7 @@ class Supervisor:
     def _train(self, attempt: Attempt, place: Workplace, watch: JobWatch, context: HandlerContext) -> Ending:
         settings, pipeline = self._settings, attempt.job.pipeline
         record = RunRecord(context.database, attempt, settings.cost_rate(attempt.job.device))
-        spec, process = self._begin(attempt, place, watch, context.database, record)
+        spec, process = self._begin(attempt, place, watch, context, record)
         store = CheckpointStore(self._artifacts, record, attempt.job.id, attempt.run)
         tracking = open_tracking(settings, attempt, place)
 
@@ -134,11 +136,13 @@ class Supervisor:
         return replace(ending, message=ending.message + words)
 
     def _begin(
-        self, attempt: Attempt, place: Workplace, watch: JobWatch, database: Database, record: RunRecord
+        self, attempt: Attempt, place: Workplace, watch: JobWatch, context: HandlerContext, record: RunRecord
     ) -> tuple[TrainingSpec, TrainingProcess]:
-        with place.locked(self._settings.grace_seconds / 2, watch.check) as lock:
-            spec = training_spec(database, self._artifacts, self._settings, attempt, place)
-            checkpoint_store.fetch_newest(database, self._artifacts, attempt.job.id, place, record.warn)
+        settings, artifacts, database = self._settings, self._artifacts, context.database
+        paraphrasing = Paraphrasing(settings, artifacts, database, attempt, watch, context.draining, record)
+        with place.locked(settings.grace_seconds / 2, watch.check) as lock:
+            spec = paraphrasing.complete(training_spec(database, artifacts, settings, attempt, place))
+            checkpoint_store.fetch_newest(database, artifacts, attempt.job.id, place, record.warn)
             place.spec.write_text(spec.to_json())
             watch.check()
             process = self._spares.begin(place.spec, lock)
@@ -262,6 +266,8 @@ class Supervisor:
 
 def explain(error: Exception) -> Ending:
     """What an error outside the training process means for the run."""
+    if isinstance(error, NotTranslated):
+        return error.ending
     if isinstance(error, RetryableError):
         return Ending("stopped", "UNAVAILABLE", error.message, delay_seconds=max(error.retry_seconds, 5.0))
     if isinstance(error, InvalidArgument):

@@ -8,7 +8,7 @@ from shared.client.control import ControlCalls
 from shared.client.inference import InferenceCalls
 from shared.client.ingestion import IngestionCalls
 from shared.client.serving import ServingCalls
-from shared.config import load_settings
+from shared.config import Settings, load_settings
 from shared.embedded.state import PlatformState
 from shared.rpc.limits import DEFAULT, Limits
 from shared.rpc.security import OPEN, Security
@@ -48,7 +48,11 @@ class FlywheelClient(InferenceCalls, ServingCalls, IngestionCalls, ControlCalls)
 
         Certificates from `FLYWHEEL_TLS_…`, the key from `FLYWHEEL_API_KEY`.
         """
-        settings = load_settings(**overrides)
+        return cls.of(load_settings(**overrides), timeout=timeout, patience=patience)
+
+    @classmethod
+    def of(cls, settings: Settings, *, timeout: float = TIMEOUT_SECONDS, patience: float = PATIENCE_SECONDS) -> Self:
+        """As `from_environment`, for settings that were read already."""
         state = PlatformState.read(settings.home)
         running = {name: service.address or "" for name, service in state.services.items()} if state else {}
         return cls(

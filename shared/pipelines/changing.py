@@ -31,7 +31,8 @@ def changed_spec(spec: Mapping[str, Any], changes: Mapping[str, Any]) -> Pipelin
         *parents, key = path.split(".")
         inner = wanted
         for parent in parents:
-            inner = inner.setdefault(parent, {})
+            inner[parent] = dict(inner.get(parent) or {})  # a copy: what is given stays as it is
+            inner = inner[parent]
         inner[key] = value
     try:
         return PipelineSpec.model_validate(wanted)

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from shared.pipelines.back_translation import BackTranslation
 
 PACKED = ("translation", "summarisation", "chat", "instruction", "generation")
 
@@ -33,6 +35,15 @@ class Augmentation(BaseModel):
     )
     word_swap: float = Field(0.0, ge=0, le=1, description="Share of words that change places with another.")
     word_delete: float = Field(0.0, ge=0, le=0.9, description="Share of words that are left out.")
+    back_translation: BackTranslation | None = Field(
+        None, description="Texts in other words, made by two served translation models before training."
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_before_there_were_paraphrases(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs without them keep their identity."""
+        fields: dict[str, Any] = dump(self)
+        return fields if self.back_translation else {key: fields[key] for key in fields if key != "back_translation"}
 
 
 class Replay(BaseModel):

