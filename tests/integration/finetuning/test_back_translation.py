@@ -10,7 +10,7 @@ import pytest
 
 from services.control.resuming import resume
 from services.control.verifying import verify
-from services.finetuning.paraphrasing import asking
+from services.finetuning.paraphrasing import asking, paraphrases
 from services.finetuning.workplace import Workplace
 from shared.modeling.quiet import quiet_libraries
 from shared.storage.database import Database
@@ -18,7 +18,6 @@ from shared.storage.repositories import jobs
 from shared.storage.repositories.budgets import Amount
 from tests.integration.finetuning.support import World, scripted
 from tests.integration.inference.platform import Platform
-from tests.support.processes import free_ports
 from tests.support.tiny_encoders import tiny_seq2seq, write_version
 from tests.support.tiny_models import tiny_encoder
 from tests.support.wait import eventually
@@ -50,10 +49,26 @@ def served(world: World, database: Database, tmp_path: Path) -> Iterator[Platfor
         folder = write_version(tmp_path / name, "translation", tiny_seq2seq("bart", seed))
         platform.point(name, platform.add_folder(name, folder))
     platform.start()
+    eventually(lambda: all(platform.holds(name, 1) for name in ("en-de", "de-en")), 120)
     assert platform.application is not None
     world.limit(inference_address=platform.application.address)
     yield platform
     platform.close()
+
+
+@pytest.fixture
+def away() -> Iterator[str]:
+    """An address that nobody listens at."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
 def clone(world: World, job: str, **about: Any) -> str:
@@ -76,13 +91,15 @@ def said(world: World, job: str) -> list[str]:
 
 
 def test_a_run_is_paraphrased_once_and_made_again_without_the_translators(
-    world: World, served: Platform, tmp_path: Path
+    world: World, served: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(paraphrases, "PROGRESS_SECONDS", 0.0)
     base = tiny_encoder(tmp_path / "base")
     job = world.job(base=str(base), method=METHOD, seed=5)
     world.train(job)
     assert world.get(job).state == "succeeded", world.runs(job)[-1].error
-    begun, ended = said(world, job)
+    begun, *going, ended = said(world, job)
+    assert going[-1].startswith("back-translation: ")
     assert "by en-de and de-en" in begun
     assert "by en-de@1, de-en@1: " in ended
     root = f"paraphrases/mood/{job}"
@@ -135,10 +152,10 @@ def test_a_model_that_is_not_there_ends_the_job_at_once(world: World, served: Pl
 
 
 def test_a_server_that_is_away_is_tried_again_a_bounded_number_of_times(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:
     monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.0)
-    world.limit(inference_address=f"127.0.0.1:{free_ports()[0]}")
+    world.limit(inference_address=away)
     job = world.job(method=METHOD, max_attempts=2)
     world.run(job, scripted("finish"))
     assert (world.get(job).state, world.get(job).code) == ("queued", "UNAVAILABLE")
@@ -149,20 +166,18 @@ def test_a_server_that_is_away_is_tried_again_a_bounded_number_of_times(
     assert [run.state for run in world.runs(job)] == ["failed", "failed"]
 
 
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """The address of a server that takes connections and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
-
-
-@pytest.mark.parametrize("away", [False, True], ids=["silent", "away"])
+@pytest.mark.parametrize("server", ["silent", "away"])
 @pytest.mark.parametrize(("wanted", "state"), [("pause", "paused"), ("cancel", "cancelled")])
 def test_a_job_stops_on_request_while_it_waits_for_translations(
-    world: World, monkeypatch: pytest.MonkeyPatch, silent: str, away: bool, wanted: jobs.Wanted, state: str
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    server: str,
+    wanted: jobs.Wanted,
+    state: str,
 ) -> None:
     monkeypatch.setattr(asking, "PATIENCE_SECONDS", 600.0)
-    world.limit(inference_address=f"127.0.0.1:{free_ports()[0]}" if away else silent)
+    world.limit(inference_address=request.getfixturevalue(server))
     job = world.job(method=METHOD)
     thread = world.start(job, scripted("finish"))
     eventually(lambda: said(world, job), 60)

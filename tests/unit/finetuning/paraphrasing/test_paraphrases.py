@@ -16,9 +16,11 @@ from shared.client.answers import Lineage, Timings
 from shared.client.texts import RewriteAnswer, Rewritten
 from shared.errors import DataCorrupted
 from shared.pipelines.back_translation import BackTranslation, ServedModel
+from shared.storage.artifacts import Artifacts
 from shared.storage.repositories import jobs
 from shared.storage.tables import Job
 from tests.integration.finetuning.support import World, pipeline_spec
+from tests.support.s3 import S3
 from tests.support.training_runs import make_spec, some_rows
 
 KEYS = BackTranslation(there="en-de", back="de-en@4", share=1.0)
@@ -92,6 +94,16 @@ def test_what_is_kept_is_found_again_and_the_first_wins(spec: TrainingSpec, worl
     (world.artifacts.fetch_folder(uri) / "paraphrases.parquet").write_bytes(b"x")
     with pytest.raises(DataCorrupted):
         kept(world.artifacts, uri)
+
+
+def test_what_is_kept_is_read_on_another_machine(spec: TrainingSpec, tmp_path: Path, s3: S3) -> None:
+    here, there = (Artifacts(s3.url, tmp_path / name, s3.endpoint) for name in ("here", "there"))
+    made = keep(here, "paraphrases/a", drawn_texts(spec, KEYS)[:1], ["other words"], ("en-de@7",))
+    found = kept(there, "paraphrases/a")
+    assert found is not None
+    assert (found.digest, found.by) == (made.digest, made.by)
+    assert found.path != made.path
+    assert kept(there, "paraphrases/b") is None
 
 
 def test_the_place_is_another_for_other_keys_rows_and_origins(spec: TrainingSpec) -> None:
