@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self
 
@@ -46,6 +45,7 @@ class Translators:
         self._client = FlywheelClient.of(settings, timeout=REQUEST_SECONDS, patience=0)
         self._requests = ThreadPoolExecutor(1, thread_name_prefix="back-translation")
         self._check = check
+        self._asked: Future[RewriteAnswer] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -53,15 +53,18 @@ class Translators:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()  # ends a request that is still awaited
-        self._requests.shutdown(wait=True, cancel_futures=True)
+        self._requests.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+        while self._asked is not None and not wait([self._asked], POLL_SECONDS).done:
+            self._client.close()  # it had not begun when its connection was closed, and opened another
 
     def translate(self, key: str, model: ServedModel, texts: Sequence[str]) -> RewriteAnswer:
         """Raises NotTranslated, naming the key of the pipeline file, and what `check` raises."""
         begun = time.monotonic()
         while True:
             try:
-                return self._wait(self._requests.submit(self._ask, model, texts))
+                self._asked = self._requests.submit(self._ask, model, texts)
+                return self._answer(self._asked)
             except HOPELESS as error:
                 raise _failed(FailureReason.BAD_SPEC, key, error.message) from None
             except (RetryableError, DeadlineExceeded) as error:
@@ -73,13 +76,11 @@ class Translators:
     def _ask(self, model: ServedModel, texts: Sequence[str]) -> RewriteAnswer:
         return self._client.translate(model.name, texts, alias=model.alias, version=model.version)
 
-    def _wait(self, answer: "Future[RewriteAnswer]") -> RewriteAnswer:
+    def _answer(self, asked: "Future[RewriteAnswer]") -> RewriteAnswer:
         while True:
             self._check()
-            try:
-                return answer.result(POLL_SECONDS)
-            except NotYet:
-                continue
+            if wait([asked], POLL_SECONDS).done:
+                return asked.result()
 
     def _pause(self, wanted: float) -> None:
         least, most = PAUSE_SECONDS
