@@ -9,7 +9,8 @@ from shared.pipelines.architectures import (
     is_second_feed_forward,
 )
 from shared.pipelines.kinds import NEW_BASE
-from shared.pipelines.methods import LOW_RANK, VIRTUAL, MethodConfig
+from shared.pipelines.method_defaults import LOW_RANK
+from shared.pipelines.methods import VIRTUAL, MethodConfig
 
 WRITING = ("chat", "instruction", "generation")
 REWRITING = ("translation", "summarisation")

@@ -52,10 +52,10 @@ PACES: dict[str, Pace] = {
     "full": Pace(1, epochs=0),
     "last_layers": Pace(2, epochs=0),
     "head": Pace(2e-3, epochs=2, absolute=True),
-    "lora": Pace(5),
-    "rslora": Pace(3),
-    "dora": Pace(5),
-    "adalora": Pace(10, epochs=2),
+    "lora": Pace(10),
+    "rslora": Pace(5),
+    "dora": Pace(10),
+    "adalora": Pace(15, epochs=2),
     "ia3": Pace(1e-2, epochs=2, absolute=True),
     "prefix_tuning": Pace(1e-2, epochs=2, absolute=True),
     "prompt_tuning": Pace(3e-2, epochs=3, absolute=True),
@@ -75,14 +75,22 @@ EXTRAS: dict[str, dict[str, Any]] = {
 HEAD_RATE = 10
 """A new head's rate over full fine-tuning's, with every method that trains a body or an adapter beside it: the head
 starts from nothing. CLINC150 on MiniLM, 4,000 rows, 3 epochs: 93.0 % instead of 91.1."""
-WITH_BODY = ("full", "last_layers", "lora", "rslora", "dora", "adalora")
+BESIDE_HEAD = 0.5
+"""An adapter's rate where a new head learns at its own: 900 poems fell back to the commonest label at ten times full
+fine-tuning's rate, and reached 79 % at a third of it."""
+LOW_RANK = ("lora", "rslora", "dora", "adalora")
+WITH_BODY = ("full", "last_layers", *LOW_RANK)
 
 
 def tested_defaults(kind: str, method: str) -> dict[str, Any]:
     """Keys of a MethodConfig, besides its name."""
     size, pace = SIZES[kind], PACES[method]
+    headed = method in WITH_BODY and kind not in WITHOUT_HEAD
+    rate = pace.rate if pace.absolute else pace.rate * size.rate
+    if headed and method in LOW_RANK:
+        rate *= BESIDE_HEAD
     return {
-        "learning_rate": round(pace.rate if pace.absolute else pace.rate * size.rate, 9),
+        "learning_rate": round(rate, 9),
         "epochs": size.adapter_epochs * pace.epochs or size.epochs,
         "batch_size": size.batch_size,
         "max_length": size.max_length,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.pipelines.kinds import KINDS, NEW_BASE
-from shared.pipelines.method_defaults import WITHOUT_HEAD, refusal, tested_defaults
+from shared.pipelines.method_defaults import LOW_RANK, WITHOUT_HEAD, refusal, tested_defaults
 from shared.pipelines.method_refusals import refuse_contradictions
 from shared.pipelines.train_rows import Augmentation, Replay, check_train_rows
 
@@ -28,7 +28,6 @@ MethodName = Literal[
     "p_tuning",
 ]
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
-LOW_RANK = ("lora", "rslora", "dora", "adalora")
 VIRTUAL = ("prefix_tuning", "prompt_tuning", "p_tuning")
 ADAPTERS = (*LOW_RANK, "ia3", *VIRTUAL)
 EFFECTIVE_WITH: dict[str, tuple[str, ...]] = {

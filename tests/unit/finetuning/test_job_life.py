@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -90,7 +91,7 @@ class Life:
         with self.database.write() as session:
             job = jobs.get(session, self.id, lock=True)
             if job.lease_expires_at is not None:
-                job.lease_expires_at = clock(session)
+                job.lease_expires_at = clock(session) - timedelta(seconds=1)
         with self.database.write() as session:
             jobs.reclaim_lost(session)
 
