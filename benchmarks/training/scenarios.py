@@ -59,13 +59,13 @@ def intents(data: Path, bases: Path, threads: int, rows: int) -> Scenario:
         "schedule": "linear",
         "warmup_ratio": 0.1,
     }
-    return _of(_study("intents"), data, bases, threads, method, Sizes(rows, 600, 0))
+    return _of(_study("intents"), data, bases, threads, method, Sizes(rows, 600, 1))
 
 
 def chat(data: Path, bases: Path, threads: int, rows: int) -> Scenario:
     """Answers to questions about Python, packaged, on SmolLM2 with LoRA."""
     method = {"name": "lora", "learning_rate": 1e-3, "epochs": 1, "batch_size": 8, "max_length": 512}
-    return _of(_study("support"), data, bases, threads, method, Sizes(rows, 40, 0))
+    return _of(_study("support"), data, bases, threads, method, Sizes(rows, 40, 1))
 
 
 def encode(scenario: Scenario, kind: Kind, tokenizer: Any, labels: tuple[str, ...]) -> tuple[list[Example], ...]:
