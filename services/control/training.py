@@ -167,7 +167,7 @@ def _model(session: Session, order: Order) -> Job | None:
 
 def _told(order: Order) -> str:
     clone = f", as {order.clone_of}" if order.clone_of else ""
-    changes = ", ".join(f"{key} {value}" for key, value in order.changes.items())
+    changes = ", ".join(f"{key} {value}" for key, value in sorted(order.changes.items()))
     return f"{clone}, with {changes}" if changes else clone
 
 

@@ -62,7 +62,8 @@ def test_the_commands_about_runs_do_what_is_said_of_them(tmp_path: Path) -> None
     platform = Platform(tmp_path / "home").start()
     try:
         with platform.client() as client:
-            client.apply_pipeline(LABELS.format(base=tiny_encoder(tmp_path / "encoder")))
+            labels = LABELS.replace("epochs: 8", "epochs: 3")
+            client.apply_pipeline(labels.format(base=tiny_encoder(tmp_path / "encoder")))
             names = {"good": "positive", "bad": "negative"}
             client.append_rows(
                 "sentiment", [{"text": row["text"], "label": names[row["label"]]} for row in learnable_rows(300)]
