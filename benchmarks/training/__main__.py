@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    rows = (QUICK_ROWS if options.quick else ROWS)[name]
+    rows = options.rows or (QUICK_ROWS if options.quick else ROWS)[name]
     bases = load_settings().cache_folder / "bases"
     scenario = MAKERS[name](options.data, bases, options.threads, rows)
     rounds: dict[str, list[Figures]] = {one: [] for one in ("ours", *AIMS[name])}  # type: ignore[misc]
@@ -134,9 +134,10 @@ def _machine(options: argparse.Namespace) -> dict[str, Any]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenarios", nargs="+", choices=list(MAKERS), default=list(MAKERS))
+    parser.add_argument("--scenarios", nargs="*", choices=list(MAKERS), default=list(MAKERS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="few rows: minutes instead of half an hour")
+    parser.add_argument("--rows", type=int, help="rows to train on, of each scenario")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of data sets")
     parser.add_argument("--starts", type=int, default=5, help="jobs whose start is timed; 0: none")
     parser.add_argument("--threads", type=int, default=2)
