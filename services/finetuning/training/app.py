@@ -88,32 +88,14 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest, team: Team) ->
         plain_short_attention(model, limit)
         cheapen_dropout(model)
     weights = TrainedWeights(model, kept_precision, whole=not method.adapter)
-    checkpoints = (Checkpoints if team.leads else ReadCheckpoints)(
-        spec.work_dir / "checkpoints",
-        spec.identity(base.digest),
-        spec.keep_checkpoints,
-        spec.revision,
-        any_revision=spec.any_revision,
-    )
+    checkpoints = _checkpoints(spec, base, team)
     material = Material(
         kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples, end_to_end, of_epoch
     )
     trainer = Trainer(spec, material, weights, checkpoints, events, stop, team)
     trainer.resume()
-    events.send(
-        "started",
-        total_steps=trainer.total_steps,
-        start_step=trainer.cursor.step,
-        checkpoint_revision=checkpoints.other_revision,
-        rows=len(train.examples),
-        tokens=trainer.epochs.tokens,
-        truncated=train.truncated,
-        precision=precision,
-        end_to_end=end_to_end,
-        prompt=spec.options.prompt or "",
-        options=spec.options.chosen(spec.kind),
-        processes=team.size,
-    )
+    facts = {"rows": len(train.examples), "tokens": trainer.epochs.tokens, "truncated": train.truncated}
+    _tell_start(trainer, precision, facts)
     card = _card(spec, base, labels, limit, precision, beginning)
     report = TrainingReport(spec, material, LoadedModel(model, tokenizer, card), rows.validation, events)
     if team.leads and not team.in_pieces:
@@ -122,19 +104,48 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest, team: Team) ->
     if ending is Ending.FINISHED:
         team.reassemble(model)
     if ending is Ending.FINISHED and team.leads:
-        facts = {"rows": len(train.examples), "tokens": trainer.epochs.tokens, "truncated": train.truncated}
         report.tell(trainer.cursor, trainer.curve, trainer.budget.seconds, **facts)
-        card = write_model(spec.output_dir, model, weights, tokenizer, base, card)
-        events.send(
-            "finished",
-            path=spec.output_dir,
-            weights_digest=card.weights_digest,
-            adapter_digest=card.adapter_digest,
-            steps=trainer.cursor.step,
-            seconds=trainer.budget.seconds,
-            metrics=trainer.cursor.metrics,
-        )
+        _tell_end(trainer, write_model(spec.output_dir, model, weights, tokenizer, base, card))
     return ending
+
+
+def _checkpoints(spec: TrainingSpec, base: BaseModel, team: Team) -> Checkpoints:
+    """Written by the process that leads, only read by the others."""
+    return (Checkpoints if team.leads else ReadCheckpoints)(
+        spec.work_dir / "checkpoints",
+        spec.identity(base.digest),
+        spec.keep_checkpoints,
+        spec.revision,
+        any_revision=spec.any_revision,
+    )
+
+
+def _tell_start(trainer: Trainer, precision: str, facts: dict[str, int]) -> None:
+    spec = trainer.spec
+    trainer.events.send(
+        "started",
+        total_steps=trainer.total_steps,
+        start_step=trainer.cursor.step,
+        checkpoint_revision=trainer.checkpoints.other_revision,
+        **facts,
+        precision=precision,
+        end_to_end=trainer.material.end_to_end,
+        prompt=spec.options.prompt or "",
+        options=spec.options.chosen(spec.kind),
+        processes=trainer.team.size,
+    )
+
+
+def _tell_end(trainer: Trainer, card: ModelCard) -> None:
+    trainer.events.send(
+        "finished",
+        path=trainer.spec.output_dir,
+        weights_digest=card.weights_digest,
+        adapter_digest=card.adapter_digest,
+        steps=trainer.cursor.step,
+        seconds=trainer.budget.seconds,
+        metrics=trainer.cursor.metrics,
+    )
 
 
 def _model(
