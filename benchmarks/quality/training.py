@@ -47,7 +47,7 @@ def ours(study: Study, methods: Methods) -> Iterator[Contender | ValueError]:
             yield error
             continue
         answer = partial(train_and_answer, config=config)
-        yield Contender(name, answer, config.model_dump(), seeded=True, ours=True)
+        yield Contender(name, answer, config.decides(), seeded=True, ours=True)
 
 
 def train_and_answer(material: Material, seed: int, tools: Tools, config: MethodConfig) -> Answer:

@@ -104,7 +104,7 @@ def _budget(pairs: list[str]) -> "Budget":
     from pydantic import TypeAdapter, ValidationError
 
     from shared.client.operations import Budget
-    from shared.pipelines.schema import Seconds
+    from shared.pipelines.part import Seconds
 
     kinds: dict[str, TypeAdapter[Any]] = {
         "seconds": TypeAdapter(Seconds),

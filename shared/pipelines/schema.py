@@ -5,53 +5,21 @@ a later change of a default changes no running pipeline.
 """
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from shared.pipelines.data import Data
 from shared.pipelines.from_scratch import check_pretraining
 from shared.pipelines.kinds import KINDS, METRICS, NEW_BASE, PRIMARY, KindName
 from shared.pipelines.method_fit import check_method
 from shared.pipelines.methods import MethodConfig, check_start, complete_method
 from shared.pipelines.options import Options, check_options
+from shared.pipelines.part import Part, Seconds
 from shared.pipelines.resources import Resources, check_resources
 from shared.pipelines.searching import SearchPlan
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
-UNITS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def _seconds(value: Any) -> Any:
-    match = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    return float(match[1]) * UNITS[match[2]] if match else value
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds)]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Splits(Part):
-    """Shares of rows; the rest is trained on. A row's side is fixed by its content."""
-
-    validation: float = Field(0.1, ge=0, lt=1, description="Share of rows that steer training.")
-    test: float = Field(0.15, gt=0, lt=1, description="Share of rows that judge; never trained on.")
-
-    @model_validator(mode="after")
-    def _leaves_rows_to_train_on(self) -> Self:
-        if self.validation + self.test >= 1:
-            raise ValueError("validation and test together leave no rows to train on")
-        return self
-
-
-class Data(Part):
-    fields: dict[str, str] = Field(
-        default_factory=dict, description="Our field: the product's field; dots reach inside, as in tweet.body."
-    )
-    splits: Splits = Field(default_factory=Splits, description="How rows are divided.")
 
 
 class Trigger(Part):

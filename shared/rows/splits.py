@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from shared.pipelines.schema import Splits
+from shared.pipelines.data import Splits
 from shared.rows.base import SEPARATOR
 
 SPLITS = ("train", "validation", "test")

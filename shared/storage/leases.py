@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from shared.errors import LeaseLost
 from shared.storage.database import clock
-from shared.storage.tables import Evaluation, Job
+from shared.storage.tables import Evaluation, Import, Job
 
-Leasable = type[Job] | type[Evaluation]
+Leasable = type[Job] | type[Evaluation] | type[Import]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,20 @@ def _table(**rows: str) -> Transitions:
 BATCH_STATES = _table(received="accepted rejected", accepted="held", held="accepted", rejected="")
 
 DATASET_VERSION_STATES = _table(
-    received="validating", validating="sealed quarantined rejected", sealed="", quarantined="", rejected=""
+    received="validating",
+    validating="sealed quarantined rejected",
+    sealed="expired",
+    quarantined="",
+    rejected="",
+    expired="",
+)
+
+IMPORT_STATES = _table(
+    queued="running cancelled failed",
+    running="queued succeeded failed cancelled",
+    succeeded="",
+    failed="",
+    cancelled="",
 )
 
 JOB_STATES = _table(

@@ -5,9 +5,12 @@ from shared.storage.tables.data import (
     Batch,
     DatasetVersion,
     DatasetVersionBatch,
+    Deletion,
     Feedback,
+    Import,
     QuarantinedRow,
     RowDigest,
+    SourceState,
 )
 from shared.storage.tables.jobs import Checkpoint, Job, JobEvent, Run, Search, TrainingWorker
 from shared.storage.tables.judgement import Evaluation, Report
@@ -28,9 +31,11 @@ __all__ = [
     "DatasetVersion",
     "DatasetVersionBatch",
     "DeadLetter",
+    "Deletion",
     "Deployment",
     "Evaluation",
     "Feedback",
+    "Import",
     "Job",
     "JobEvent",
     "Leader",
@@ -42,6 +47,7 @@ __all__ = [
     "RowDigest",
     "Run",
     "Search",
+    "SourceState",
     "Traffic",
     "TrainingWorker",
     "TriggerDecision",

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.storage.tables.base import Base
+from shared.storage.tables.base import Base, Leased
 from shared.storage.types import BigId, Json, UtcDateTime
 
 
@@ -39,6 +39,19 @@ class Batch(Base):
     """False for ever once the batch was held: its test-side rows then never judge a model."""
     dataset_version: Mapped[int | None]
     """First dataset version that holds it."""
+    near_duplicates: Mapped[int] = mapped_column(default=0)
+    """Accepted rows that have a near copy in the dataset."""
+    rules: Mapped[list[dict[str, Any]]] = mapped_column(Json, default=list)
+    """What the rules did: {"rule", "action", "rows"} each."""
+    index_uri: Mapped[str] = mapped_column(default="")
+    """Its segment of the pipeline's index of rows; empty for batches from before there were segments."""
+    index_digest: Mapped[str] = mapped_column(default="")
+    journal_uri: Mapped[str] = mapped_column(default="")
+    """What happened to rows that were not simply accepted; empty when there is nothing to tell."""
+    journal_digest: Mapped[str] = mapped_column(default="")
+    licence: Mapped[str] = mapped_column(default="")
+    format: Mapped[str] = mapped_column(default="")
+    encoding: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -93,6 +106,10 @@ class DatasetVersion(Base):
     statistics: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     parent: Mapped[int | None]
     reason: Mapped[str] = mapped_column(default="")
+    merkle_root: Mapped[str] = mapped_column(default="")
+    """Of the tree over its rows, in hex."""
+    leaks: Mapped[int] = mapped_column(default=0)
+    """Exact and near pairs across splits, as the check before sealing found them."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     sealed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -124,4 +141,63 @@ class Feedback(Base):
     comment: Mapped[str]
     consent: Mapped[bool]
     batch: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Import(Leased, Base):
+    """What lies at a URI, on its way in."""
+
+    __tablename__ = "imports"
+    __table_args__ = (Index(None, "pipeline", "created_at"), Index(None, "state"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    pipeline: Mapped[str]
+    source: Mapped[str] = mapped_column(default="")
+    """Of the pipeline, when it asked for the import; empty for a call."""
+    uri: Mapped[str]
+    header: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    """The batch's header."""
+    state: Mapped[str]
+    """IMPORT_STATES."""
+    reason: Mapped[str] = mapped_column(default="")
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    total_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    rows: Mapped[int] = mapped_column(BigInteger, default=0)
+    batch: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class SourceState(Base):
+    """Where a followed folder, prefix or stream stands."""
+
+    __tablename__ = "source_states"
+
+    pipeline: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    cursor: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    pending: Mapped[int] = mapped_column(BigInteger, default=0)
+    rows: Mapped[int] = mapped_column(BigInteger, default=0)
+    error: Mapped[str] = mapped_column(default="")
+    seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Deletion(Base):
+    """Rows that somebody had removed; what they said is nowhere in it."""
+
+    __tablename__ = "deletions"
+    __table_args__ = (Index(None, "pipeline"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    pipeline: Mapped[str]
+    digests: Mapped[list[str]] = mapped_column(Json, default=list)
+    """Ids of the rows, hashed once more."""
+    sources: Mapped[list[str]] = mapped_column(Json, default=list)
+    rows: Mapped[int] = mapped_column(default=0)
+    batches: Mapped[list[str]] = mapped_column(Json, default=list)
+    dataset_versions: Mapped[list[int]] = mapped_column(Json, default=list)
+    model_versions: Mapped[list[int]] = mapped_column(Json, default=list)
+    reason: Mapped[str] = mapped_column(default="")
+    actor: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -45,6 +45,41 @@ class IngestionStub:
                 request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ImportFileRequest.SerializeToString,
                 response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Batch.FromString,
                 _registered_method=True)
+        self.GetUpload = channel.unary_unary(
+                '/flywheel.ingestion.v1.Ingestion/GetUpload',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.GetUploadRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Upload.FromString,
+                _registered_method=True)
+        self.ImportUri = channel.unary_unary(
+                '/flywheel.ingestion.v1.Ingestion/ImportUri',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ImportUriRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.FromString,
+                _registered_method=True)
+        self.GetImport = channel.unary_unary(
+                '/flywheel.ingestion.v1.Ingestion/GetImport',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.GetImportRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.FromString,
+                _registered_method=True)
+        self.ListImports = channel.unary_unary(
+                '/flywheel.ingestion.v1.Ingestion/ListImports',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListImportsRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListImportsResponse.FromString,
+                _registered_method=True)
+        self.WatchImport = channel.unary_stream(
+                '/flywheel.ingestion.v1.Ingestion/WatchImport',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.WatchImportRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.FromString,
+                _registered_method=True)
+        self.CancelImport = channel.unary_unary(
+                '/flywheel.ingestion.v1.Ingestion/CancelImport',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.CancelImportRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.FromString,
+                _registered_method=True)
+        self.ListSources = channel.unary_unary(
+                '/flywheel.ingestion.v1.Ingestion/ListSources',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListSourcesRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListSourcesResponse.FromString,
+                _registered_method=True)
         self.RecordFeedback = channel.unary_unary(
                 '/flywheel.ingestion.v1.Ingestion/RecordFeedback',
                 request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.RecordFeedbackRequest.SerializeToString,
@@ -90,6 +125,26 @@ class IngestionStub:
                 request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListQuarantineRequest.SerializeToString,
                 response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListQuarantineResponse.FromString,
                 _registered_method=True)
+        self.ExplainRow = channel.unary_unary(
+                '/flywheel.ingestion.v1.Ingestion/ExplainRow',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ExplainRowRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.RowLife.FromString,
+                _registered_method=True)
+        self.DeleteRows = channel.unary_unary(
+                '/flywheel.ingestion.v1.Ingestion/DeleteRows',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.DeleteRowsRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Deletion.FromString,
+                _registered_method=True)
+        self.DiffDatasetVersions = channel.unary_unary(
+                '/flywheel.ingestion.v1.Ingestion/DiffDatasetVersions',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.DiffDatasetVersionsRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.DatasetDiff.FromString,
+                _registered_method=True)
+        self.ExportDatasetVersion = channel.unary_stream(
+                '/flywheel.ingestion.v1.Ingestion/ExportDatasetVersion',
+                request_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ExportDatasetVersionRequest.SerializeToString,
+                response_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ExportChunk.FromString,
+                _registered_method=True)
 
 
 class IngestionServicer:
@@ -104,7 +159,56 @@ class IngestionServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportFile(self, request_iterator, context):
-        """ImportFile streams a JSON Lines file as one batch: a header, then chunks of bytes.
+        """ImportFile streams a file as one batch: a header, then chunks of bytes. What was cut goes on at GetUpload's offset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUpload(self, request, context):
+        """GetUpload tells how much of a batch this server has, so that a stream that was cut goes on from there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportUri(self, request, context):
+        """ImportUri takes in what lies at a URI. It returns at once; the work goes on without the caller.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetImport(self, request, context):
+        """GetImport returns one import.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListImports(self, request, context):
+        """ListImports lists imports, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchImport(self, request, context):
+        """WatchImport streams an import whenever it has changed, until it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelImport(self, request, context):
+        """CancelImport ends an import; nothing of it is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSources(self, request, context):
+        """ListSources lists the sources that pipelines follow, and where they stand.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +277,34 @@ class IngestionServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainRow(self, request, context):
+        """ExplainRow tells the life of a row.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRows(self, request, context):
+        """DeleteRows removes rows by id or by source: the next dataset version is without them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffDatasetVersions(self, request, context):
+        """DiffDatasetVersions tells what changed between two dataset versions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportDatasetVersion(self, request, context):
+        """ExportDatasetVersion streams the Parquet parts of a dataset version, as they are stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IngestionServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -185,6 +317,41 @@ def add_IngestionServicer_to_server(servicer, server):
                     servicer.ImportFile,
                     request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ImportFileRequest.FromString,
                     response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Batch.SerializeToString,
+            ),
+            'GetUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpload,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.GetUploadRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Upload.SerializeToString,
+            ),
+            'ImportUri': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportUri,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ImportUriRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.SerializeToString,
+            ),
+            'GetImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetImport,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.GetImportRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.SerializeToString,
+            ),
+            'ListImports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListImports,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListImportsRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListImportsResponse.SerializeToString,
+            ),
+            'WatchImport': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchImport,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.WatchImportRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.SerializeToString,
+            ),
+            'CancelImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelImport,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.CancelImportRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.SerializeToString,
+            ),
+            'ListSources': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSources,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListSourcesRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListSourcesResponse.SerializeToString,
             ),
             'RecordFeedback': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordFeedback,
@@ -230,6 +397,26 @@ def add_IngestionServicer_to_server(servicer, server):
                     servicer.ListQuarantine,
                     request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListQuarantineRequest.FromString,
                     response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListQuarantineResponse.SerializeToString,
+            ),
+            'ExplainRow': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRow,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ExplainRowRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.RowLife.SerializeToString,
+            ),
+            'DeleteRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRows,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.DeleteRowsRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Deletion.SerializeToString,
+            ),
+            'DiffDatasetVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffDatasetVersions,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.DiffDatasetVersionsRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.DatasetDiff.SerializeToString,
+            ),
+            'ExportDatasetVersion': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportDatasetVersion,
+                    request_deserializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ExportDatasetVersionRequest.FromString,
+                    response_serializer=flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ExportChunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -287,6 +474,195 @@ class Ingestion:
             '/flywheel.ingestion.v1.Ingestion/ImportFile',
             flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ImportFileRequest.SerializeToString,
             flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Batch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/GetUpload',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.GetUploadRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Upload.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportUri(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/ImportUri',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ImportUriRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/GetImport',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.GetImportRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListImports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/ListImports',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListImportsRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListImportsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/WatchImport',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.WatchImportRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/CancelImport',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.CancelImportRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Import.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/ListSources',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListSourcesRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListSourcesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -530,6 +906,114 @@ class Ingestion:
             '/flywheel.ingestion.v1.Ingestion/ListQuarantine',
             flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListQuarantineRequest.SerializeToString,
             flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ListQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/ExplainRow',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ExplainRowRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.RowLife.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/DeleteRows',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.DeleteRowsRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.Deletion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffDatasetVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/DiffDatasetVersions',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.DiffDatasetVersionsRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.DatasetDiff.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportDatasetVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/flywheel.ingestion.v1.Ingestion/ExportDatasetVersion',
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ExportDatasetVersionRequest.SerializeToString,
+            flywheel_dot_ingestion_dot_v1_dot_ingestion__pb2.ExportChunk.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flywheel/ingestion/v1/messages.proto\x12\x15\x66lywheel.ingestion.v1\"\'\n\x13\x42uildDatasetVersion\x12\x10\n\x08pipeline\x18\x01 \x01(\t\"P\n\x0bHoldBatches\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61tches\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06report\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flywheel/ingestion/v1/messages.proto\x12\x15\x66lywheel.ingestion.v1\"\'\n\x13\x42uildDatasetVersion\x12\x10\n\x08pipeline\x18\x01 \x01(\t\"P\n\x0bHoldBatches\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61tches\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06report\x18\x04 \x01(\t\"\x1e\n\tRunImport\x12\x11\n\timport_id\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,4 +35,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUILDDATASETVERSION']._serialized_end=102
   _globals['_HOLDBATCHES']._serialized_start=104
   _globals['_HOLDBATCHES']._serialized_end=184
+  _globals['_RUNIMPORT']._serialized_start=186
+  _globals['_RUNIMPORT']._serialized_end=216
 # @@protoc_insertion_point(module_scope)

@@ -23,3 +23,9 @@ class HoldBatches(_message.Message):
     reason: str
     report: str
     def __init__(self, pipeline: _Optional[str] = ..., batches: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., report: _Optional[str] = ...) -> None: ...
+
+class RunImport(_message.Message):
+    __slots__ = ("import_id",)
+    IMPORT_ID_FIELD_NUMBER: _ClassVar[int]
+    import_id: str
+    def __init__(self, import_id: _Optional[str] = ...) -> None: ...
