@@ -1,7 +1,7 @@
 """A batch from its first row to its commit: all of it becomes visible in one transaction, or nothing does."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from errno import EDQUOT, EFBIG, ENOSPC
@@ -43,6 +43,13 @@ class Header:
     source: str
 
 
+WithCommit = Callable[[Session, Batch], None]
+"""Runs inside the transaction that makes a new batch visible; what it raises undoes all of it."""
+
+
+def _nothing_more(session: Session, batch: Batch) -> None: ...
+
+
 class Answer(NamedTuple):
     """The batch, and whether an earlier call made it."""
 
@@ -57,8 +64,8 @@ class Receiver:
         self._database, self._parts, self._folder = database, parts, folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def receive(self, header: Header, rows: Iterable[Received]) -> Answer:
-        """Reads the rows to their end and commits them.
+    def receive(self, header: Header, rows: Iterable[Received], with_commit: WithCommit = _nothing_more) -> Answer:
+        """Reads the rows to their end and commits them, together with what `with_commit` writes.
 
         Raises NotFound (no such pipeline), InvalidArgument (no rows, or a header that can't be right),
         ResourceExhausted (disk full), Aborted (the pipeline changed meanwhile), and what `rows` raises; then
@@ -77,7 +84,7 @@ class Receiver:
             intake.finish()
             if not intake.received:
                 raise InvalidArgument("the batch holds no rows", field="rows")
-            answer = self._publish(header, spec, intake)
+            answer = self._publish(header, spec, intake, with_commit)
         if not answer.repeated:
             _observe(answer.batch, monotonic() - begun)
         return answer
@@ -85,7 +92,7 @@ class Receiver:
     def _intake(self, spec: PipelineSpec) -> closing[Intake]:
         return closing(Intake(spec, self._folder, known_in(self._database, spec.name)))
 
-    def _publish(self, header: Header, spec: PipelineSpec, intake: Intake) -> Answer:
+    def _publish(self, header: Header, spec: PipelineSpec, intake: Intake, with_commit: WithCommit) -> Answer:
         id = new_id("batch")
 
         def record(draft: Draft, part: StoredPart) -> Answer:
@@ -104,6 +111,7 @@ class Receiver:
                     session.execute(insert(QuarantinedRow), rows)
                 if draft.rows:
                     outbox.put(session, BUILD_DATASET_VERSION, BuildDatasetVersion(pipeline=header.pipeline))
+                with_commit(session, batch)
                 return Answer(batch, False)
 
         return self._parts.publish(header.pipeline, id, intake.draft, record)
