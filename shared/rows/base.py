@@ -72,6 +72,8 @@ class Schema(ABC):
     """One task kind's row."""
 
     kind: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Rises when what is stored changes; manifests of dataset versions name it."""
     columns: ClassVar[tuple[str, ...]]
     """Of a stored row, besides row_id and split."""
     outputs: ClassVar[frozenset[str]]

@@ -498,7 +498,7 @@ class ReleaseBatchRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class DatasetVersion(_message.Message):
-    __slots__ = ("pipeline", "version", "state", "digest", "splits", "new_rows", "batches", "manifest_uri", "statistics", "parent", "sealed_at", "merkle_root", "licences", "leaks")
+    __slots__ = ("pipeline", "version", "state", "digest", "splits", "new_rows", "batches", "manifest_uri", "statistics", "parent", "sealed_at", "merkle_root", "licences", "leaks", "reason")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -513,6 +513,7 @@ class DatasetVersion(_message.Message):
     MERKLE_ROOT_FIELD_NUMBER: _ClassVar[int]
     LICENCES_FIELD_NUMBER: _ClassVar[int]
     LEAKS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     version: int
     state: DatasetVersionState
@@ -527,7 +528,8 @@ class DatasetVersion(_message.Message):
     merkle_root: str
     licences: _containers.RepeatedScalarFieldContainer[str]
     leaks: int
-    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[DatasetVersionState, str]] = ..., digest: _Optional[str] = ..., splits: _Optional[_Union[_common_pb2.SplitCounts, _Mapping]] = ..., new_rows: _Optional[int] = ..., batches: _Optional[_Iterable[str]] = ..., manifest_uri: _Optional[str] = ..., statistics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., parent: _Optional[int] = ..., sealed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., merkle_root: _Optional[str] = ..., licences: _Optional[_Iterable[str]] = ..., leaks: _Optional[int] = ...) -> None: ...
+    reason: str
+    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[DatasetVersionState, str]] = ..., digest: _Optional[str] = ..., splits: _Optional[_Union[_common_pb2.SplitCounts, _Mapping]] = ..., new_rows: _Optional[int] = ..., batches: _Optional[_Iterable[str]] = ..., manifest_uri: _Optional[str] = ..., statistics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., parent: _Optional[int] = ..., sealed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., merkle_root: _Optional[str] = ..., licences: _Optional[_Iterable[str]] = ..., leaks: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ListDatasetVersionsRequest(_message.Message):
     __slots__ = ("pipeline", "page_size", "page_token")
