@@ -148,21 +148,31 @@ class Import(Leased, Base):
     """What lies at a URI, on its way in."""
 
     __tablename__ = "imports"
-    __table_args__ = (Index(None, "pipeline", "created_at"), Index(None, "state"))
+    __table_args__ = (
+        Index(None, "pipeline", "created_at"),
+        Index(None, "pipeline", "batch_key"),
+        Index(None, "state"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     pipeline: Mapped[str]
+    batch_key: Mapped[str] = mapped_column(default="")
+    """The caller's; empty when it is made of the URI and what lies there."""
     source: Mapped[str] = mapped_column(default="")
     """Of the pipeline, when it asked for the import; empty for a call."""
     uri: Mapped[str]
     header: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
-    """The batch's header."""
+    """What the batch's header will say, and the source's own field names."""
     state: Mapped[str]
     """IMPORT_STATES."""
     reason: Mapped[str] = mapped_column(default="")
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     total_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     rows: Mapped[int] = mapped_column(BigInteger, default=0)
+    rows_per_second: Mapped[float] = mapped_column(default=0.0)
+    """Lately."""
+    eta_seconds: Mapped[float] = mapped_column(default=0.0)
+    """0 while nobody knows."""
     batch: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -181,6 +191,9 @@ class SourceState(Base):
     rows: Mapped[int] = mapped_column(BigInteger, default=0)
     error: Mapped[str] = mapped_column(default="")
     seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    owner: Mapped[str | None]
+    """Process that looks at it now."""
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Deletion(Base):

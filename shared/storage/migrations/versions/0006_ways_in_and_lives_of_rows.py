@@ -15,6 +15,7 @@ def upgrade() -> None:
         "imports",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("pipeline", sa.String(), nullable=False),
+        sa.Column("batch_key", sa.String(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("uri", sa.String(), nullable=False),
         sa.Column("header", types.Json, nullable=False),
@@ -23,6 +24,8 @@ def upgrade() -> None:
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("total_bytes", sa.BigInteger(), nullable=False),
         sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("rows_per_second", sa.Double(), nullable=False),
+        sa.Column("eta_seconds", sa.Double(), nullable=False),
         sa.Column("batch", sa.String(), nullable=True),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("started_at", types.UtcDateTime(), nullable=True),
@@ -34,6 +37,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_imports")),
     )
     op.create_index(op.f("ix_imports_pipeline_created_at"), "imports", ["pipeline", "created_at"])
+    op.create_index(op.f("ix_imports_pipeline_batch_key"), "imports", ["pipeline", "batch_key"])
     op.create_index(op.f("ix_imports_state"), "imports", ["state"])
     op.create_table(
         "source_states",
@@ -44,6 +48,8 @@ def upgrade() -> None:
         sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.String(), nullable=False),
         sa.Column("seen_at", types.UtcDateTime(), nullable=True),
+        sa.Column("owner", sa.String(), nullable=True),
+        sa.Column("lease_expires_at", types.UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("pipeline", "name", name=op.f("pk_source_states")),
     )
     op.create_table(
