@@ -41,11 +41,11 @@ SIZES: dict[str, Size] = {
     "answer_selection": Size(1e-4, 2, 3, 8, 256),
     "ranking": Size(1e-4, 2, 3, 8, 256),
     "embedding": Size(1e-4, 2, 3, 32, 256),
-    "translation": Size(1e-4, 2, 1, 8, 512),
-    "summarisation": Size(1e-4, 2, 1, 4, 1024),
-    "chat": Size(1e-4, 2, 1, 8, 1024),
-    "instruction": Size(1e-4, 2, 1, 8, 1024),
-    "generation": Size(1e-4, 2, 1, 8, 512),
+    "translation": Size(1e-4, 2, 2, 8, 512),
+    "summarisation": Size(1e-4, 2, 2, 4, 1024),
+    "chat": Size(1e-4, 2, 2, 8, 1024),
+    "instruction": Size(1e-4, 2, 2, 8, 1024),
+    "generation": Size(1e-4, 2, 2, 8, 512),
     "pretraining": Size(5e-4, 1, 1, 16, 512),
 }
 PACES: dict[str, Pace] = {

@@ -170,6 +170,8 @@ def _prepare_torch(spec: TrainingSpec) -> torch.device:
     torch.set_num_threads(spec.threads)
     # CUDA has kernels without a deterministic form; there it is a wish, on the CPU a promise.
     torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    # It would write to every new tensor before a kernel does: an aid for finding kernels that read what nobody wrote.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     return device
 
 

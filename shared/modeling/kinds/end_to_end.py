@@ -1,8 +1,8 @@
 """Texts laid end to end in one line, without padding, each with positions and attention of its own.
 
 Every layer computes real tokens only, and the head only those that are learnt, so the loss and the gradients are those
-of the padded batch. Attention goes text by text through the fused causal kernel: on a CPU a mask over the whole line
-costs more than the padding that it saves. SmolLM2's layers with LoRA, 8 texts a batch, against padding: 1.0 times as
+of the padded batch. Attention goes text by text through the fused causal kernel, or in bfloat16 on a CPU by plain
+products: there a mask over the whole line costs more than the padding that it saves. SmolLM2's layers with LoRA, 8 texts a batch, against padding: 1.0 times as
 fast in float32 and 1.1 in bfloat16 where all have about 95 tokens, 1.8 to 2.3 where they have 43 to 165.
 """
 
@@ -18,6 +18,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from shared.modeling.kinds.base import IGNORED, Batch, Example
+from shared.modeling.kinds.plain_causal import LONGEST, causal
 
 IMPLEMENTATION = "end_to_end"
 UNSUPPORTED = ("softcap", "position_bias", "s_aux")
@@ -107,6 +108,8 @@ def _inside(
     query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float | None, window: int | None
 ) -> Tensor:
     length = query.shape[2]
+    if _is_plain(query, value, dropout, window):
+        return causal(query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling)
     mask = None
     if window is not None and length > window:
         mask = torch.ones(length, length, dtype=torch.bool, device=query.device).tril().triu(1 - window)
@@ -120,6 +123,12 @@ def _inside(
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )
+
+
+def _is_plain(query: Tensor, value: Tensor, dropout: float, window: int | None) -> bool:
+    _, _, length, size = query.shape
+    fits = length <= LONGEST and size == value.shape[-1] and (window is None or length <= window)
+    return fits and not dropout and query.device.type == "cpu" and query.dtype == torch.bfloat16
 
 
 @torch.inference_mode()
