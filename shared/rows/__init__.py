@@ -5,6 +5,7 @@ from shared.rows.base import ParsedRow, Reason, RowError, Schema
 from shared.rows.chat import ChatSchema
 from shared.rows.classification import ClassificationSchema
 from shared.rows.instruction import InstructionSchema
+from shared.rows.paths import MISSING, find
 from shared.rows.question_answering import QuestionAnsweringSchema
 from shared.rows.relation_extraction import RelationExtractionSchema
 from shared.rows.retrieval import EmbeddingSchema, RankingSchema
@@ -31,4 +32,4 @@ SCHEMAS: dict[str, Schema] = {
     )
 }
 
-__all__ = ["SCHEMAS", "ParsedRow", "Reason", "RowError", "Schema"]
+__all__ = ["MISSING", "SCHEMAS", "ParsedRow", "Reason", "RowError", "Schema", "find"]

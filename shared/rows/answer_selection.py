@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.pipelines.schema import PipelineSpec
 from shared.rows.base import ParsedRow, Reason, RowError, Schema, loosened, row_id
-from shared.rows.values import MISSING, clean_text, clean_texts, find, quoted, required, type_name
+from shared.rows.values import clean_text, clean_texts, quoted, required, type_name
 
 MAX_CANDIDATES = 256
 
@@ -19,14 +19,16 @@ class AnswerSelectionSchema(Schema):
     kind = "answer_selection"
     columns = ("question", "candidates", "answer")
     outputs = frozenset({"answer"})
+    inputs = ("question", "candidates", "answer")
+    texts = inputs
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
-        question = clean_text(required(fields, names.get("question", "question"), "question"), "question")
-        given = required(fields, names.get("candidates", "candidates"), "candidates")
+        question = clean_text(required(row, "question", names), "question")
+        given = required(row, "candidates", names)
         candidates = clean_texts(given, "candidates", 2, MAX_CANDIDATES)
         _check_different(candidates)
-        answer = _place(_answer(fields, names), candidates)
+        answer = _place(_answer(row), candidates)
         content = row_id(self.kind, question, str(answer), *candidates)
         stored = {"question": question, "candidates": candidates, "answer": answer}
         return ParsedRow(content, loosened(question), stored)
@@ -43,9 +45,9 @@ class AnswerSelectionSchema(Schema):
         }
 
 
-def _answer(fields: Mapping[str, Any], names: Mapping[str, str]) -> Any:
-    found = find(fields, names.get("answer", "answer"))
-    if found is MISSING:
+def _answer(row: Mapping[str, Any]) -> Any:
+    found = row.get("answer")
+    if found is None:
         raise RowError(Reason.MISSING_FIELD, "answer", "answer is missing: the right candidate's place, or its text")
     return found
 

@@ -1,12 +1,14 @@
 """What every task kind's schema does: product fields in, a checked row with its identity out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from hashlib import sha256
 from typing import Any, ClassVar, NamedTuple
 
 from shared.pipelines.schema import PipelineSpec
+from shared.rows.paths import MISSING, find
 
 SEPARATOR = "\0"
 """Between the parts of what is hashed; no part can hold it, so no two rows look alike."""
@@ -78,10 +80,31 @@ class Schema(ABC):
     """Of a stored row, besides row_id and split."""
     outputs: ClassVar[frozenset[str]]
     """Of our fields, those that a correction gives."""
+    inputs: ClassVar[tuple[str, ...]]
+    """Our fields that a row may come in."""
+    texts: ClassVar[tuple[str, ...]]
+    """Of the inputs, those that hold what somebody wrote: a text, a list of texts, or messages. Never labels."""
+    has_places: ClassVar[bool] = False
+    """Whether other fields count the characters or words of the texts, so that their length must stay."""
 
-    @abstractmethod
     def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         """Checks a row that has the product's field names. Raises RowError."""
+        return self.check(self.mapped(fields, spec.data.fields), spec)
+
+    def mapped(self, fields: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+        """The row under our field names; `names` has the product's where they differ, dots reach inside."""
+        if not names:
+            return fields
+        found = ((ours, find(fields, names.get(ours, ours))) for ours in self.inputs)
+        return {ours: value for ours, value in found if value is not MISSING}
+
+    @abstractmethod
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+        """Checks a row that has our field names; messages tell the product's, too. Raises RowError."""
+
+    def reader(self, spec: PipelineSpec) -> Callable[[Mapping[str, Any]], ParsedRow]:
+        """`check` for many rows of one pipeline."""
+        return partial(self.check, spec=spec)
 
     @abstractmethod
     def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:

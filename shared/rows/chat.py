@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.pipelines.schema import PipelineSpec
 from shared.rows.base import SEPARATOR, ParsedRow, Reason, RowError, Schema, loosened, row_id
-from shared.rows.values import MISSING, clean_text, find, quoted, required, type_name
+from shared.rows.values import clean_text, quoted, required, type_name
 
 ROLES = ("system", "user", "assistant")
 Message = dict[str, str]
@@ -17,9 +17,11 @@ class ChatSchema(Schema):
     kind = "chat"
     columns = ("messages",)
     outputs = frozenset({"response"})
+    inputs = ("messages", "prompt", "response")
+    texts = inputs
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
-        messages = _messages(fields, spec.data.fields)
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+        messages = _messages(row, spec.data.fields)
         content = [part for message in messages for part in (message["role"], message["content"])]
         asked = SEPARATOR.join(map(loosened, content[:-2]))
         return ParsedRow(row_id(self.kind, *content), asked, {"messages": messages})
@@ -35,16 +37,16 @@ class ChatSchema(Schema):
         return {"characters": sum(len(message["content"]) for message in messages), "turns": len(messages)}
 
 
-def _messages(fields: Mapping[str, Any], names: Mapping[str, str]) -> list[Message]:
-    found = find(fields, names.get("messages", "messages"))
-    if found is not MISSING:
+def _messages(row: Mapping[str, Any], names: Mapping[str, str]) -> list[Message]:
+    found = row.get("messages")
+    if found is not None:
         return checked_messages(found)
-    prompt = find(fields, names.get("prompt", "prompt"))
-    response = find(fields, names.get("response", "response"))
-    if prompt is MISSING and response is MISSING:
+    prompt = row.get("prompt")
+    response = row.get("response")
+    if prompt is None and response is None:
         raise RowError(Reason.MISSING_FIELD, "messages", "messages is missing, and so are prompt and response")
-    prompt = required(fields, names.get("prompt", "prompt"), "prompt")
-    response = required(fields, names.get("response", "response"), "response")
+    prompt = required(row, "prompt", names)
+    response = required(row, "response", names)
     return [
         {"role": "user", "content": clean_text(prompt, "prompt")},
         {"role": "assistant", "content": clean_text(response, "response")},

@@ -1,13 +1,15 @@
 """Rows of text classification: a text or a pair of texts, with a label or a set of labels."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
+from unicodedata import normalize
 
 from shared.pipelines.schema import PipelineSpec
 from shared.rows.base import SEPARATOR, ParsedRow, Reason, RowError, Schema, loosened, row_id
 from shared.rows.labels import check_label
-from shared.rows.values import MISSING, clean_label, clean_text, find, required, type_name
+from shared.rows.values import clean_label, clean_text, required, type_name
 
 MAX_LABELS = 1000
 """Of one row."""
@@ -22,23 +24,51 @@ class ClassificationSchema(Schema):
     kind = "classification"
     columns = ("text", "label", "text_pair", "labels")
     outputs = frozenset({"label", "labels"})
+    inputs = ("text", "text_pair", "label", "labels")
+    texts = ("text", "text_pair")
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
-        text = clean_text(required(fields, names.get("text", "text"), "text"), "text")
-        pair = find(fields, names.get("text_pair", "text_pair"))
-        texts = [text] if pair is MISSING else [text, clean_text(pair, "text_pair")]
+        text = clean_text(required(row, "text", names), "text")
+        pair = row.get("text_pair")
+        texts = [text] if pair is None else [text, clean_text(pair, "text_pair")]
         label, labels = None, None
         if spec.options.multi_label:
-            labels = _labels(fields, spec)
+            labels = _labels(row, spec)
             # An empty label can't be, so no row of one label looks like this.
             content = ["", json.dumps(labels), *texts]
         else:
-            label = _known(clean_label(required(fields, names.get("label", "label"), "label"), "label"), "label", spec)
+            label = _known(clean_label(required(row, "label", names), "label"), "label", spec)
             content = [label, *texts]
         stored = {"text": text, "label": label, "text_pair": texts[1] if len(texts) > 1 else None, "labels": labels}
         # Sorted: (a, b) and (b, a) are near copies.
         return ParsedRow(row_id(self.kind, *content), SEPARATOR.join(sorted(map(loosened, texts))), stored)
+
+    def reader(self, spec: PipelineSpec) -> Callable[[Mapping[str, Any]], ParsedRow]:
+        """A short way for the commonest row, one text with one label; `check` for the others and for bad ones."""
+        if spec.options.multi_label:
+            return super().reader(spec)
+        known = None if spec.labels is None else frozenset(spec.labels)
+        check = super().reader(spec)
+
+        def read(row: Mapping[str, Any]) -> ParsedRow:
+            text, label = row.get("text"), row.get("label")
+            if type(text) is not str or type(label) is not str or row.get("text_pair") is not None:
+                return check(row)
+            if not text.isascii() or not label.isascii():
+                text, label = normalize("NFC", text), normalize("NFC", label)
+            content = f"classification\0{label}\0{text}"
+            usable = label and not label.isspace() and (known is None or label in known)
+            key = " ".join(text.casefold().split())
+            if not usable or not key or content.count("\0") != 2:
+                return check(row)
+            try:
+                id = sha256(content.encode()).hexdigest()
+            except UnicodeEncodeError:
+                return check(row)
+            return ParsedRow(id, key, {"text": text, "label": label, "text_pair": None, "labels": None})
+
+        return read
 
     def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:
         """A correction is a label, or a JSON list of labels."""
@@ -54,13 +84,12 @@ class ClassificationSchema(Schema):
         return {"characters": len(fields["text"]) + len(fields.get("text_pair") or "")}
 
 
-def _labels(fields: Mapping[str, Any], spec: PipelineSpec) -> list[str]:
+def _labels(row: Mapping[str, Any], spec: PipelineSpec) -> list[str]:
     """Sorted, none twice."""
-    names = spec.data.fields
-    found = find(fields, names.get("labels", "labels"))
-    if found is MISSING:
-        one = find(fields, names.get("label", "label"))
-        if one is MISSING:
+    found = row.get("labels")
+    if found is None:
+        one = row.get("label")
+        if one is None:
             raise RowError(
                 Reason.MISSING_FIELD, "labels", "labels is missing (a list; empty for a text that none fits)"
             )

@@ -6,7 +6,7 @@ from typing import Any
 from shared.pipelines.schema import PipelineSpec
 from shared.rows.base import SEPARATOR, ParsedRow, Reason, RowError, Schema, loosened, row_id
 from shared.rows.chat import checked_messages
-from shared.rows.values import MISSING, clean_text, find, optional_text, required
+from shared.rows.values import clean_text, optional_text, required
 
 ASKED = "instruction"
 FIELDS = (ASKED, "input", "output", "system")
@@ -19,14 +19,16 @@ class InstructionSchema(Schema):
     kind = "instruction"
     columns = FIELDS
     outputs = frozenset({"output"})
+    inputs = (*FIELDS, "messages")
+    texts = inputs
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
-        names = spec.data.fields
-        messages = find(fields, names.get("messages", "messages"))
-        row = _from_fields(fields, names) if messages is MISSING else _from_messages(checked_messages(messages))
-        content = [row[name] or "" for name in FIELDS]
-        asked = SEPARATOR.join(loosened(row[name] or "") for name in FIELDS if name != "output")
-        return ParsedRow(row_id(self.kind, *content), asked, row)
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+        messages = row.get("messages")
+        by_turns = messages is not None
+        stored = _from_messages(checked_messages(messages)) if by_turns else _from_fields(row, spec.data.fields)
+        content = [stored[name] or "" for name in FIELDS]
+        asked = SEPARATOR.join(loosened(stored[name] or "") for name in FIELDS if name != "output")
+        return ParsedRow(row_id(self.kind, *content), asked, stored)
 
     def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:
         messages = given.get("messages")
@@ -40,12 +42,12 @@ class InstructionSchema(Schema):
         return {"instruction_characters": asked, "output_characters": len(fields["output"])}
 
 
-def _from_fields(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str | None]:
+def _from_fields(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str | None]:
     def text(name: str) -> str:
-        return clean_text(required(fields, names.get(name, name), name), name)
+        return clean_text(required(row, name, names), name)
 
     def maybe(name: str) -> str | None:
-        return optional_text(fields, names.get(name, name), name)
+        return optional_text(row, name)
 
     return {ASKED: text(ASKED), "input": maybe("input"), "output": text("output"), "system": maybe("system")}
 

@@ -19,13 +19,16 @@ class QuestionAnsweringSchema(Schema):
     kind = "question_answering"
     columns = ("question", "context", "answers")
     outputs = frozenset({"answers"})
+    inputs = ("question", "context", "answers")
+    texts = ("question", "context")
+    has_places = True
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
-        question = clean_text(required(fields, names.get("question", "question"), "question"), "question")
-        given = required(fields, names.get("context", "context"), "context")
+        question = clean_text(required(row, "question", names), "question")
+        given = required(row, "context", names)
         context = clean_text(given, "context")
-        said = _listed(required(fields, names.get("answers", "answers"), "answers"))
+        said = _listed(required(row, "answers", names))
         answers = [_answer(answer, given, context, f"answers[{place}]") for place, answer in enumerate(said)]
         answers = sorted({(one["start"], one["text"]): one for one in answers}.values(), key=lambda one: one["start"])
         content = [part for one in answers for part in (str(one["start"]), one["text"])]

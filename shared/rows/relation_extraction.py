@@ -24,18 +24,21 @@ class RelationExtractionSchema(Schema):
     kind = "relation_extraction"
     columns = ("text", *PLACES, "label")
     outputs = frozenset({"label"})
+    inputs = ("text", "head", "tail", "label")
+    texts = ("text",)
+    has_places = True
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
-        given = required(fields, names.get("text", "text"), "text")
+        given = required(row, "text", names)
         text = clean_text(given, "text")
-        label = clean_label(required(fields, names.get("label", "label"), "label"), "label")
+        label = clean_label(required(row, "label", names), "label")
         check_label(label, spec.labels)
         if MARK.search(text):
             text, head, tail = read_marks(text)
         else:
-            head = _place(required(fields, names.get("head", "head"), "head"), given, text, "head")
-            tail = _place(required(fields, names.get("tail", "tail"), "tail"), given, text, "tail")
+            head = _place(required(row, "head", names), given, text, "head")
+            tail = _place(required(row, "tail", names), given, text, "tail")
         if head.start < tail.end and tail.start < head.end:
             raise RowError(Reason.BAD_SPAN, "tail", "head and tail overlap; a relation is between two places")
         places = dict(zip(PLACES, (*head, *tail), strict=True))

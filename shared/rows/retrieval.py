@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from shared.pipelines.schema import PipelineSpec
 from shared.rows.base import ParsedRow, Reason, RowError, Schema, loosened, row_id
-from shared.rows.values import MISSING, clean_text, clean_texts, find, quoted, required
+from shared.rows.values import clean_text, clean_texts, quoted, required
 
 MAX_POSITIVES = 64
 MAX_NEGATIVES = 256
@@ -20,13 +20,15 @@ class RetrievalSchema(Schema):
     kind: ClassVar[str]
     columns = ("query", "positives", "negatives")
     outputs = frozenset({"positive"})
+    inputs = ("query", "positive", "positives", "negatives")
+    texts = inputs
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
-        query = clean_text(required(fields, names.get("query", "query"), "query"), "query")
-        positives = list(dict.fromkeys(_positives(fields, names)))
-        found = find(fields, names.get("negatives", "negatives"))
-        given = [] if found is MISSING else clean_texts(found, "negatives", 0, MAX_NEGATIVES)
+        query = clean_text(required(row, "query", names), "query")
+        positives = list(dict.fromkeys(_positives(row)))
+        found = row.get("negatives")
+        given = [] if found is None else clean_texts(found, "negatives", 0, MAX_NEGATIVES)
         negatives = list(dict.fromkeys(given))
         for position, negative in enumerate(given):
             if negative in positives:
@@ -57,11 +59,11 @@ class EmbeddingSchema(RetrievalSchema):
     kind = "embedding"
 
 
-def _positives(fields: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
-    several = find(fields, names.get("positives", "positives"))
-    if several is not MISSING:
+def _positives(row: Mapping[str, Any]) -> list[str]:
+    several = row.get("positives")
+    if several is not None:
         return clean_texts(several, "positives", 1, MAX_POSITIVES)
-    one = find(fields, names.get("positive", "positive"))
-    if one is MISSING:
+    one = row.get("positive")
+    if one is None:
         raise RowError(Reason.MISSING_FIELD, "positive", "positive is missing, and so is positives")
     return [clean_text(one, "positive")]

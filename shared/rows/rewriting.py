@@ -14,13 +14,13 @@ class TranslationSchema(Schema):
     kind = "translation"
     columns = ("source", "target", "source_lang", "target_lang")
     outputs = frozenset({"target"})
+    inputs = ("source", "target", "source_lang", "target_lang")
+    texts = ("source", "target")
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
-        source, target = (
-            clean_text(required(fields, names.get(name, name), name), name) for name in ("source", "target")
-        )
-        languages = [optional_text(fields, names.get(name, name), name) for name in ("source_lang", "target_lang")]
+        source, target = (clean_text(required(row, name, names), name) for name in ("source", "target"))
+        languages = [optional_text(row, name) for name in ("source_lang", "target_lang")]
         identity = row_id(self.kind, *(language or "" for language in languages), source, target)
         row = dict(zip(self.columns, (source, target, *languages), strict=True))
         return ParsedRow(identity, loosened(source), row)
@@ -42,10 +42,12 @@ class SummarisationSchema(Schema):
     kind = "summarisation"
     columns = ("document", "summary")
     outputs = frozenset({"summary"})
+    inputs = ("document", "summary")
+    texts = inputs
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
-        document, summary = (clean_text(required(fields, names.get(name, name), name), name) for name in self.columns)
+        document, summary = (clean_text(required(row, name, names), name) for name in self.columns)
         row = {"document": document, "summary": summary}
         return ParsedRow(row_id(self.kind, document, summary), loosened(document), row)
 

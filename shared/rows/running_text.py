@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.pipelines.schema import PipelineSpec
 from shared.rows.base import SEPARATOR, ParsedRow, Schema, loosened, row_id
-from shared.rows.values import MISSING, clean_text, find, optional_text, required
+from shared.rows.values import clean_text, optional_text, required
 
 
 class GenerationSchema(Schema):
@@ -15,11 +15,13 @@ class GenerationSchema(Schema):
     kind = "generation"
     columns = ("prompt", "text")
     outputs = frozenset({"text"})
+    inputs = ("prompt", "text", "completion")
+    texts = inputs
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
-        prompt = optional_text(fields, names.get("prompt", "prompt"), "prompt")
-        text = clean_text(_text_of(fields, names), "text")
+        prompt = optional_text(row, "prompt")
+        text = clean_text(_text_of(row, names), "text")
         key = loosened(text) if prompt is None else f"{SEPARATOR}{loosened(prompt)}"
         return ParsedRow(row_id(self.kind, prompt or "", text), key, {"prompt": prompt, "text": text})
 
@@ -38,9 +40,11 @@ class PretrainingSchema(Schema):
     kind = "pretraining"
     columns = ("text",)
     outputs = frozenset({"text"})
+    inputs = ("text",)
+    texts = inputs
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
-        text = clean_text(required(fields, spec.data.fields.get("text", "text"), "text"), "text")
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+        text = clean_text(required(row, "text", spec.data.fields), "text")
         return ParsedRow(row_id(self.kind, text), loosened(text), {"text": text})
 
     def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:
@@ -50,7 +54,7 @@ class PretrainingSchema(Schema):
         return {"characters": len(fields["text"]), "bytes": len(fields["text"].encode())}
 
 
-def _text_of(fields: Mapping[str, Any], names: Mapping[str, str]) -> Any:
+def _text_of(row: Mapping[str, Any], names: Mapping[str, str]) -> Any:
     """Raises RowError when neither name is there."""
-    completion = find(fields, names.get("completion", "completion"))
-    return required(fields, names.get("text", "text"), "text") if completion is MISSING else completion
+    completion = row.get("completion")
+    return required(row, "text", names) if completion is None else completion

@@ -9,7 +9,7 @@ from shared.rows.base import ParsedRow, Reason, RowError, Schema, loosened, row_
 from shared.rows.labels import check_label
 from shared.rows.spans import Span, read_span
 from shared.rows.tags import TaggedSpan, tagged_spans, tags_of, to_iob2
-from shared.rows.values import MISSING, a_list, clean_label, clean_text, find, from_json, quoted, required, type_name
+from shared.rows.values import a_list, clean_label, clean_text, from_json, quoted, required, type_name
 from shared.rows.words import word_spans
 
 
@@ -20,13 +20,16 @@ class TokenClassificationSchema(Schema):
     kind = "token_classification"
     columns = ("tokens", "tags")
     outputs = frozenset({"tags", "entities"})
+    inputs = ("tokens", "tags", "text", "entities")
+    texts = ("tokens", "text")
+    has_places = True
 
-    def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
+    def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields
-        if find(fields, names.get("tokens", "tokens")) is not MISSING:
-            tokens, tags = _tagged(fields, names)
-        elif find(fields, names.get("text", "text")) is not MISSING:
-            tokens, tags = _annotated(fields, names)
+        if row.get("tokens") is not None:
+            tokens, tags = _tagged(row, names)
+        elif row.get("text") is not None:
+            tokens, tags = _annotated(row, names)
         else:
             raise RowError(Reason.MISSING_FIELD, "tokens", "tokens is missing, and so is text")
         for span in tagged_spans(tags):
@@ -49,9 +52,9 @@ class TokenClassificationSchema(Schema):
         return {"tokens": len(fields["tokens"]), "entities": len(tagged_spans(fields["tags"]))}
 
 
-def _tagged(fields: Mapping[str, Any], names: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    words = a_list(required(fields, names.get("tokens", "tokens"), "tokens"), "tokens")
-    marks = a_list(required(fields, names.get("tags", "tags"), "tags"), "tags")
+def _tagged(row: Mapping[str, Any], names: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    words = a_list(required(row, "tokens", names), "tokens")
+    marks = a_list(required(row, "tags", names), "tags")
     if not words:
         raise RowError(Reason.EMPTY_TEXT, "tokens", "tokens is empty")
     if len(words) != len(marks):
@@ -61,10 +64,10 @@ def _tagged(fields: Mapping[str, Any], names: Mapping[str, str]) -> tuple[list[s
     return tokens, to_iob2([clean_text(mark, f"tags[{place}]") for place, mark in enumerate(marks)])
 
 
-def _annotated(fields: Mapping[str, Any], names: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    given = required(fields, names.get("text", "text"), "text")
+def _annotated(row: Mapping[str, Any], names: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    given = required(row, "text", names)
     text = clean_text(given, "text")
-    entities = a_list(required(fields, names.get("entities", "entities"), "entities"), "entities")
+    entities = a_list(required(row, "entities", names), "entities")
     found = [_entity(entity, given, f"entities[{place}]") for place, entity in enumerate(entities)]
     words = word_spans(text)
     spans = [_of_words(text, words, *one) for one in sorted(found, key=lambda one: one[1])]

@@ -1,4 +1,4 @@
-"""Finding a field in a product's row, and checking what it holds."""
+"""Checking what a field of a row holds."""
 
 import json
 import math
@@ -8,38 +8,25 @@ from typing import Any
 
 from shared.rows.base import Reason, RowError
 
-MISSING: Any = object()
 EXACT_INTEGERS = 2**53
 """Above this a double, which is what protobuf's Struct carries, no longer tells integers apart."""
 JSON_TYPES = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
-def find(fields: Mapping[str, Any], path: str) -> Any:
-    """The value at a path; dots reach inside. MISSING when there is none, or null."""
-    value: Any = fields
-    if path in fields:
-        value = fields[path]
-    else:
-        for step in path.split("."):
-            if not isinstance(value, Mapping) or step not in value:
-                return MISSING
-            value = value[step]
-    return MISSING if value is None else value
-
-
-def required(fields: Mapping[str, Any], path: str, field: str) -> Any:
-    """Like find. Raises RowError (MISSING_FIELD) that names the product's field where it has another name."""
-    value = find(fields, path)
-    if value is MISSING:
+def required(row: Mapping[str, Any], field: str, names: Mapping[str, str]) -> Any:
+    """A field of ours. Raises RowError (MISSING_FIELD) that names the product's field where it has another name."""
+    value = row.get(field)
+    if value is None:
+        path = names.get(field, field)
         where = f"{field} (the product's {path})" if path != field else field
         raise RowError(Reason.MISSING_FIELD, field, f"{where} is missing")
     return value
 
 
-def optional_text(fields: Mapping[str, Any], path: str, field: str) -> str | None:
-    """The text at a path; None where there is none, or an empty one. Raises RowError as `clean_text` does."""
-    value = find(fields, path)
-    return None if value is MISSING or value == "" else clean_text(value, field)
+def optional_text(row: Mapping[str, Any], field: str) -> str | None:
+    """A text of ours; None where there is none, or an empty one. Raises RowError as `clean_text` does."""
+    value = row.get(field)
+    return None if value is None or value == "" else clean_text(value, field)
 
 
 def clean_text(value: Any, field: str) -> str:
