@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from services.ingestion.lines import Received
+from services.ingestion.reading.received import Received
 
 
 class CheckedRow(NamedTuple):

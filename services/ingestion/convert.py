@@ -7,7 +7,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from services.ingestion.catalogue import VersionEntry
 from services.ingestion.feedback import Kept, Opinion
-from services.ingestion.lines import Received, check_size
+from services.ingestion.reading.received import Received, check_size
 from services.ingestion.receiving import Answer, Header
 from shared.contracts.generated.flywheel.common.v1 import common_pb2
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb

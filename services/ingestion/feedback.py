@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from services.ingestion.lines import Received, check_size
+from services.ingestion.reading.received import Received, check_size
 from services.ingestion.receiving import Header, Receiver
 from shared.errors import InvalidArgument
 from shared.pipelines.schema import PipelineSpec

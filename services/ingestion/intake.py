@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from services.ingestion.draft import Draft, DraftRow, Known
-from services.ingestion.lines import Received, raw_text
+from services.ingestion.reading.received import Received, raw_text
 from services.ingestion.scratch import RecordFile
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, RowError

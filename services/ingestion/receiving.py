@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from services.ingestion.draft import Draft, Known
 from services.ingestion.intake import Intake
-from services.ingestion.lines import Received
 from services.ingestion.parts import Overtaken, Parts, StoredPart
+from services.ingestion.reading.received import Received
 from shared.contracts.messages import BuildDatasetVersion
 from shared.contracts.routes import BUILD_DATASET_VERSION
 from shared.errors import Aborted, InvalidArgument, ResourceExhausted, Unavailable

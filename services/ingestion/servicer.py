@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import grpc
 
 from services.ingestion import convert
-from services.ingestion.lines import read_lines
+from services.ingestion.reading.lines import read_lines
 from services.ingestion.rooms import Rooms
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2_grpc

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingestion.lines import RAW_BYTES, Received, raw_text, read_lines, split_lines
+from services.ingestion.reading.lines import read_lines, split_lines
+from services.ingestion.reading.received import RAW_BYTES, Received, raw_text
 from shared.errors import InvalidArgument
 from shared.rows import Reason, RowError
 

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
+from services.ingestion.reading.received import RAW_BYTES, Received, check_size
 from shared.errors import InvalidArgument
 from shared.rows import Reason, RowError
 
-RAW_BYTES = 4096
-"""How much of a bad row is kept."""
 HEAD_BYTES = 512
 CONTROLS = bytes(set(range(32)) - set(b"\t\n\r"))
 UTF8_MARK = b"\xef\xbb\xbf"
@@ -24,16 +23,6 @@ NOT_LINES = {
     b"PAR1": "a Parquet file; write its rows as JSON Lines",
     b"%PDF": "a PDF; it holds no rows",
 }
-
-
-class Received(NamedTuple):
-    """A row as it came: its line or position from 1, its fields or why it has none, and what to quote."""
-
-    line: int
-    fields: Mapping[str, Any] | RowError
-    raw: bytes | Mapping[str, Any]
-    size: int
-    """Bytes."""
 
 
 class _NonFinite(ValueError):
@@ -70,18 +59,6 @@ def split_lines(pieces: Iterable[bytes], limit: int) -> Iterator[tuple[bytes, in
             dropped += len(begun) - RAW_BYTES
             begun = begun[:RAW_BYTES]
     yield begun, len(begun) + dropped
-
-
-def check_size(size: int, limit: int) -> None:
-    """Raises RowError for a row that is too long."""
-    if size > limit:
-        raise RowError(Reason.ROW_TOO_LONG, "", f"the row has {size} bytes; at most {limit} are taken")
-
-
-def raw_text(raw: bytes | Mapping[str, Any]) -> str:
-    """The row as received, cut, and fit for a database column."""
-    data = raw if isinstance(raw, bytes) else json.dumps(raw, ensure_ascii=False).encode(errors="replace")
-    return data[:RAW_BYTES].decode(errors="replace").replace("\0", "\ufffd")
 
 
 def _fields(line: bytes, size: int, limit: int) -> Mapping[str, Any] | RowError:
