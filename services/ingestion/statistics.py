@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from services.ingestion.balance import class_balance, outliers
 from shared.rows.splits import SPLITS
 from shared.storage.tables import Batch
 
@@ -52,12 +53,31 @@ def summarise(batches: Sequence[Batch]) -> dict[str, Any]:
     return {
         "labels": labels,
         "lengths": {measure: _distribution(found) for measure, found in lengths.items()},
+        "class_balance": class_balance(_total(labels.values())),
+        "outliers": {measure: _outliers(found) for measure, found in lengths.items()},
         "sources": _total({batch.source: batch.accepted} for batch in batches),
         "batches": len(batches),
         "duplicates": sum(batch.duplicates for batch in batches),
+        "near_duplicates": sum(batch.near_duplicates or 0 for batch in batches),
+        "conflicts": sum(batch.statistics.get("conflicts", 0) for batch in batches),
+        "languages": _total(batch.statistics.get("languages", {}) for batch in batches),
+        "rules": _rules(batches),
         "quarantined": sum(batch.quarantined for batch in batches),
         "quarantine_reasons": _total(batch.quarantine_reasons for batch in batches),
     }
+
+
+def _rules(batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    total: dict[tuple[str, str], int] = {}
+    for batch in batches:
+        for one in batch.rules or ():
+            key = one["rule"], one["action"]
+            total[key] = total.get(key, 0) + one["rows"]
+    return [{"rule": rule, "action": action, "rows": rows} for (rule, action), rows in sorted(total.items())]
+
+
+def _outliers(found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return outliers(_total(part["buckets"] for part in found), upper_edge)
 
 
 def _distribution(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -74,7 +94,7 @@ def _quantile(buckets: Sequence[tuple[int, int]], rank: float) -> int:
     for bucket, count in buckets:
         seen += count
         if seen >= rank:
-            return _upper_edge(bucket)
+            return upper_edge(bucket)
     raise AssertionError("a rank is at most the number of rows")
 
 
@@ -85,7 +105,8 @@ def _bucket(length: int) -> str:
     return str(EXACT + math.ceil(math.log(length / EXACT) / math.log(GROWTH)))
 
 
-def _upper_edge(bucket: int) -> int:
+def upper_edge(bucket: int) -> int:
+    """The greatest length in a bucket."""
     return bucket if bucket <= EXACT else int(EXACT * GROWTH ** (bucket - EXACT))
 
 

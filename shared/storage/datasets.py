@@ -5,7 +5,7 @@ Ingestion writes them; training, evaluation and clients read them. Needs pyarrow
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from shared.errors import DataCorrupted
 from shared.storage.artifacts import Artifacts
 
 READ_ROWS = 4096
+BOOKKEEPING = frozenset({"line", "cluster", "flags"})
+"""Columns of a part that say how a row came in; they are no part of the row."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,45 @@ class Part:
     validation: int
     test_rows: int
     test: bool
+    root: str = ""
+    """Merkle root over the rows that count (shared.storage.merkle), in hex; empty in manifests of old."""
+    source: str = ""
+    licence: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Those that count."""
+        return self.train + self.validation + self.test_rows * self.test
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a dataset version holds; its digest covers every part's digest in order."""
+    """What a dataset version holds; its digest covers every part's digest in order.
+
+    What stands below `parts` is missing in manifests of old.
+    """
 
     pipeline: str
     version: int
     kind: str
     digest: str
     parts: tuple[Part, ...]
+    merkle_root: str = ""
+    """Over the roots of the parts that have rows, in hex."""
+    parent: int = 0
+    """The version before it; 0 for the first."""
+    schema: dict[str, Any] = field(default_factory=dict)
+    """`kind`, `version` and `columns` of the stored rows."""
+    rules: dict[str, Any] = field(default_factory=dict)
+    """The pipeline's section `data` when it was sealed, and `revision`, the pipeline's."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Rows by split."""
+    sources: dict[str, int] = field(default_factory=dict)
+    """Rows by source."""
+    licences: dict[str, int] = field(default_factory=dict)
+    """Rows by licence; the empty one stands for none."""
+    leak_check: dict[str, Any] = field(default_factory=dict)
+    """What the check before sealing looked at and found."""
 
     def to_json(self) -> bytes:
         fields = {**self.__dict__, "parts": [part.__dict__ for part in self.parts]}
@@ -79,6 +109,19 @@ def read_part(path: Path, split: str | None) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        for record_batch in file.iter_batches(READ_ROWS):
+        columns = [name for name in file.schema_arrow.names if name not in BOOKKEEPING]
+        for record_batch in file.iter_batches(READ_ROWS, columns=columns):
             wanted = record_batch if split is None else record_batch.filter(pc.equal(record_batch["split"], split))
             yield from wanted.to_pylist()
+
+
+def read_sides(path: Path, test: bool) -> Iterator[tuple[str, str]]:
+    """Id and side of a part's rows that count, in stored order; without test rows unless `test`."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for record_batch in file.iter_batches(READ_ROWS, columns=["row_id", "split"]):
+            ids, sides = (record_batch[name].to_pylist() for name in ("row_id", "split"))
+            for row_id, side in zip(ids, sides, strict=True):
+                if test or side != "test":
+                    yield row_id, side

@@ -1,6 +1,7 @@
 """Dataset versions by number. Only ingestion changes them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -8,11 +9,48 @@ from sqlalchemy.orm import Session
 from shared.errors import NotFound
 from shared.storage.tables import Batch, DatasetVersion, DatasetVersionBatch
 
+IN_ONE_QUERY = 500
+
 
 def newest_sealed(session: Session, pipeline: str) -> DatasetVersion | None:
     """The version that training would take now; None before the first."""
     query = select(DatasetVersion).where(DatasetVersion.pipeline == pipeline, DatasetVersion.state == "sealed")
     return session.scalars(query.order_by(DatasetVersion.version.desc()).limit(1)).one_or_none()
+
+
+def newest_built(session: Session, pipeline: str) -> DatasetVersion | None:
+    """The newest version that was sealed, though it may have expired since; None before the first."""
+    built = select(DatasetVersion).where(
+        DatasetVersion.pipeline == pipeline, DatasetVersion.state.in_(("sealed", "expired"))
+    )
+    return session.scalars(built.order_by(DatasetVersion.version.desc()).limit(1)).one_or_none()
+
+
+def sealed(session: Session, pipeline: str) -> list[DatasetVersion]:
+    """Versions that can be read, newest first."""
+    query = select(DatasetVersion).where(DatasetVersion.pipeline == pipeline, DatasetVersion.state == "sealed")
+    return list(session.scalars(query.order_by(DatasetVersion.version.desc())))
+
+
+def sealed_with(session: Session, pipeline: str, batches: Collection[str]) -> list[DatasetVersion]:
+    """Versions that can be read and hold one of these batches, oldest first."""
+    found: dict[int, DatasetVersion] = {}
+    for chunk in batched(sorted(batches), IN_ONE_QUERY):
+        query = (
+            select(DatasetVersion)
+            .join(
+                DatasetVersionBatch,
+                (DatasetVersionBatch.pipeline == DatasetVersion.pipeline)
+                & (DatasetVersionBatch.version == DatasetVersion.version),
+            )
+            .where(
+                DatasetVersion.pipeline == pipeline,
+                DatasetVersion.state == "sealed",
+                DatasetVersionBatch.batch.in_(chunk),
+            )
+        )
+        found |= {row.version: row for row in session.scalars(query)}
+    return [found[number] for number in sorted(found)]
 
 
 def get(session: Session, pipeline: str, version: int) -> DatasetVersion:
@@ -60,3 +98,9 @@ def set_batches(session: Session, pipeline: str, version: int, batches: Iterable
     )
     session.execute(old)
     session.add_all(DatasetVersionBatch(pipeline=pipeline, version=version, batch=batch) for batch in batches)
+
+
+def batched(values: Iterable[str], size: int) -> Iterator[Sequence[str]]:
+    rest = iter(values)
+    while chunk := list(islice(rest, size)):
+        yield chunk
