@@ -18,6 +18,7 @@ class Reason(StrEnum):
     """Why a row was not accepted; stable words for programs."""
 
     MALFORMED_JSON = "MALFORMED_JSON"
+    MALFORMED_ROW = "MALFORMED_ROW"
     NOT_AN_OBJECT = "NOT_AN_OBJECT"
     MISSING_FIELD = "MISSING_FIELD"
     WRONG_TYPE = "WRONG_TYPE"
