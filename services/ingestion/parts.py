@@ -1,9 +1,7 @@
 """Parts in the artifact store: one immutable Parquet file a batch, written before the row that names it."""
 
 import hashlib
-import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,19 +10,15 @@ from typing import TypeVar
 from sqlalchemy import select
 
 from services.ingestion.draft import Draft
+from services.ingestion.sweeping import ROOT, STALE_SECONDS, Sweeper
 from shared.errors import Aborted, FlywheelError
 from shared.storage.artifacts import CHUNK_BYTES, Artifacts
 from shared.storage.database import Database
 from shared.storage.ids import new_id
 from shared.storage.tables import Batch
-from shared.telemetry.logs import get_logger
 
 T = TypeVar("T")
-ROOT = "datasets"
 ATTEMPTS = 10
-STALE_SECONDS = 3600
-MADE = re.compile(r"batch-([0-9a-f]{11})")
-log = get_logger(__name__)
 
 
 class Overtaken(Exception):
@@ -87,23 +81,5 @@ class Parts:
                 self._artifacts.delete(uri)
 
     def sweep(self, stale_seconds: float = STALE_SECONDS) -> int:
-        """Removes what a crash left between writing a part and naming it. Returns how many files."""
-        removed = 0
-        for pipeline in self._artifacts.list(ROOT):
-            with self._database.read() as session:
-                recorded = set(session.scalars(select(Batch.id).where(Batch.pipeline == pipeline)))
-            folder = f"{ROOT}/{pipeline}/parts"
-            for name in self._artifacts.list(folder):
-                whole = name.endswith(".parquet") and name.split(".")[0] in recorded
-                made = MADE.match(name)
-                if not whole and made and _age_seconds(made) > stale_seconds:
-                    self._artifacts.delete(f"{folder}/{name}")
-                    removed += 1
-        if removed:
-            log.info("left-over parts removed", files=removed)
-        return removed
-
-
-def _age_seconds(made: re.Match[str]) -> float:
-    """By the time in the batch's id, which is made when all of its rows are there."""
-    return time.time() - int(made[1], 16) / 1000
+        """Removes files that nothing needs, such as those that a crash left before they were named. Returns how many."""
+        return Sweeper(self._database, self._artifacts).sweep(stale_seconds)
