@@ -79,6 +79,29 @@ class Settings(BaseSettings):
         "TensorBoard files are always written",
     )
     max_row_bytes: int = Field(65_536, gt=0, description="a longer row goes to quarantine")
+    import_buckets: str = Field(
+        "", description="comma-separated buckets, or bucket/prefix, that rows may be imported from; empty is none"
+    )
+    import_folders: str = Field(
+        "", description="comma-separated folders of ingestion's machine that rows may be imported from; empty is none"
+    )
+    import_hosts: str = Field(
+        "", description="comma-separated hosts, or *.domain, that rows may be imported from by https; empty is none"
+    )
+    import_ports: str = Field("443", description="comma-separated ports of those hosts")
+    import_networks: str = Field(
+        "", description="comma-separated networks (CIDR) that those hosts may lie in, beside public addresses"
+    )
+    import_plain_http: bool = Field(False, description="http:// is allowed as well: for tests on one machine")
+    import_ca: str = Field(
+        "", description="PEM file: authorities that https sources are trusted by; system's when empty"
+    )
+    import_max_bytes: int = Field(16 << 30, gt=0, description="a larger source of an import is refused")
+    import_seconds: float = Field(3600, gt=0, description="time that fetching one file of an import may take")
+    import_threads: int = Field(2, ge=1, le=64, description="imports that one ingestion process runs at once")
+    stream_servers: str = Field(
+        "", description="comma-separated NAME=URL: Redis servers whose streams pipelines may follow, beside the broker"
+    )
     memory_bytes: int = Field(
         0,
         ge=0,

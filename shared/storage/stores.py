@@ -107,7 +107,7 @@ class ObjectStore:
 
     @contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
-        with _answering():
+        with answering():
             # fsspec's transactions are one for all threads, so each file is committed by itself.
             file = self._files._open(self._at(path), "wb", autocommit=False)
             try:
@@ -121,18 +121,18 @@ class ObjectStore:
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
         try:
-            with _answering(), self._files.open(self._at(path), "rb") as file:
+            with answering(), self._files.open(self._at(path), "rb") as file:
                 yield cast(BinaryIO, file)
         except FileNotFoundError:
             raise NotFound(f"no artifact {path!r}", uri=path) from None
 
     def exists(self, path: str) -> bool:
-        with _answering():
+        with answering():
             self._files.invalidate_cache()
             return bool(self._files.exists(self._at(path)))
 
     def list(self, path: str) -> list[str]:
-        with _answering():
+        with answering():
             self._files.invalidate_cache()
             try:
                 found = self._files.ls(self._at(path), detail=False)
@@ -142,7 +142,7 @@ class ObjectStore:
 
     def delete(self, path: str) -> None:
         if self.exists(path):
-            with _answering():
+            with answering():
                 self._files.rm(self._at(path), recursive=True)
 
     def here(self, path: str) -> None:
@@ -156,7 +156,7 @@ OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def answering(what: str = "the artifact store") -> Iterator[None]:
     """Turns what an absent or failing store raises into Unavailable; a full disk on this side stays what it is."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -167,4 +167,4 @@ def _answering() -> Iterator[None]:
     except (OSError, BotoCoreError, ClientError) as error:
         if isinstance(error, OSError) and error.errno in OURS:
             raise
-        raise Unavailable(f"the artifact store does not answer: {error}", RETRY_SECONDS) from error
+        raise Unavailable(f"{what} does not answer: {error}", RETRY_SECONDS) from error

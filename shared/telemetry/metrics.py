@@ -98,6 +98,28 @@ INGESTION_ROWS = Counter(
 INGESTION_BATCH_SECONDS = Histogram(
     "flywheel_ingestion_batch_seconds", "Taking in a batch.", ["pipeline"], buckets=TASK_BUCKETS
 )
+INGESTION_IMPORTS = Counter(
+    "flywheel_ingestion_imports", "Imports by how a turn at them ended.", ["pipeline", "outcome"]
+)
+INGESTION_IMPORT_BYTES = Counter("flywheel_ingestion_import_bytes", "Bytes fetched by imports.", ["pipeline"])
+INGESTION_IMPORT_PROGRESS_RATIO = Gauge(
+    "flywheel_ingestion_import_progress_ratio", "Of the import that runs: bytes done of all, 0 to 1.", ["pipeline"]
+)
+INGESTION_IMPORT_ETA_SECONDS = Gauge(
+    "flywheel_ingestion_import_eta_seconds", "Of the import that runs: time left, estimated.", ["pipeline"]
+)
+INGESTION_IMPORT_ROWS_PER_SECOND = Gauge(
+    "flywheel_ingestion_import_rows_per_second", "Of the import that runs, lately.", ["pipeline"]
+)
+INGESTION_SOURCE_PENDING = Gauge(
+    "flywheel_ingestion_source_pending", "Files or messages of a followed source that wait.", ["pipeline", "source"]
+)
+INGESTION_SOURCE_FAILING = Gauge(
+    "flywheel_ingestion_source_failing", "1 while a followed source can't be read.", ["pipeline", "source"]
+)
+INGESTION_SOURCE_ROWS = Counter(
+    "flywheel_ingestion_source_rows", "Rows taken in from a followed source.", ["pipeline", "source"]
+)
 DATASET_VERSION_ROWS = Gauge("flywheel_dataset_version_rows", "Rows of the newest version.", ["pipeline", "split"])
 DATASET_FRESHNESS_SECONDS = Gauge(
     "flywheel_dataset_freshness_seconds", "Since the newest version was sealed.", ["pipeline"]
