@@ -31,6 +31,8 @@ class Artifacts:
     def __init__(self, url: str, cache: Path, endpoint: str = "") -> None:
         self._store = open_store(url, endpoint)
         self._cache = cache / "artifacts"
+        self.cache = cache
+        """A folder on this machine for what can be made again."""
         self.is_local = self._store.here(".") is not None
 
     def create(self, uri: str) -> AbstractContextManager[BinaryIO]:

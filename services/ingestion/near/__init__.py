@@ -1,0 +1,1 @@
+"""What is close to what, and on which side of the split it stands."""

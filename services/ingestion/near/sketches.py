@@ -1,0 +1,125 @@
+"""What the leak check knows of a part: read once from its Parquet file, kept beside it for the next check."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from services.ingestion.index.columns import read_columns, write_columns
+from services.ingestion.near.hashing import Array, Places, Words
+from services.ingestion.near.keys import key_digest, key_reader
+from services.ingestion.near.shingles import Sets, joined, shingled
+from shared.errors import DataCorrupted
+from shared.rows.splits import SPLITS
+from shared.storage.artifacts import Artifacts
+from shared.storage.datasets import Manifest, Part
+from shared.storage.ids import new_id
+
+REVISION = 1
+"""Raised when keys or shingles are made in another way, so that sketches of old are made anew."""
+READ_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Of the rows of a part, in stored order: the first 16 bytes of the ids, both halves of the digests of their split
+    keys, their sides as places in SPLITS, and their shingles."""
+
+    row_ids: Words
+    keys: Words
+    sides: Array
+    sets: Sets
+
+    def __len__(self) -> int:
+        return len(self.sides)
+
+    def take(self, rows: Places) -> "Sketch":
+        return Sketch(self.row_ids[rows], self.keys[rows], self.sides[rows], self.sets.take(rows))
+
+
+class Sketches:
+    """Those of a manifest's parts, kept in a folder of this machine; what other parts left there is removed."""
+
+    def __init__(self, artifacts: Artifacts, manifest: Manifest) -> None:
+        self._artifacts, self._manifest = artifacts, manifest
+        self._folder = artifacts.cache / "sketches" / manifest.pipeline
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def of(self, part: Part) -> Sketch:
+        """The rows of the part that count. Raises NotFound or DataCorrupted for one that is not as it was written."""
+        kept = self._folder / _name(part)
+        with suppress(FileNotFoundError, DataCorrupted):
+            return _counting(_stored(kept), part)
+        found = read_sketch(self._artifacts.fetch_file(part.uri, part.digest), self._manifest)
+        aside = kept.with_name(new_id("aside"))
+        try:
+            with aside.open("wb") as file:
+                write_columns(file, {}, _arrays(found))
+            aside.replace(kept)
+        finally:
+            aside.unlink(missing_ok=True)
+        return _counting(found, part)
+
+    def remove_others(self) -> None:
+        """Rows that were deleted leave nothing behind."""
+        named = {_name(part) for part in self._manifest.parts}
+        for path in self._folder.iterdir():
+            if path.name not in named and not path.name.startswith("aside"):
+                path.unlink(missing_ok=True)
+
+
+def read_sketch(source: Path, manifest: Manifest) -> Sketch:
+    """The sketch of a Parquet part, from its rows alone."""
+    read, pipeline, chunks = key_reader(manifest.kind), manifest.pipeline, []
+    sides = {side: place for place, side in enumerate(SPLITS)}
+    with pq.ParquetFile(source) as file:
+        for batch in file.iter_batches(READ_ROWS):
+            rows: list[dict[str, Any]] = batch.to_pylist()
+            keys = [read(row) for row in rows]
+            chunks.append(
+                Sketch(
+                    halves([bytes.fromhex(row["row_id"][:32]) for row in rows]),
+                    halves([key_digest(pipeline, key) for key in keys]),
+                    np.array([sides[row["split"]] for row in rows], np.uint8),
+                    shingled(keys),
+                )
+            )
+    return joined_sketches(chunks)
+
+
+def joined_sketches(chunks: Sequence[Sketch]) -> Sketch:
+    nothing = np.zeros((0, 2), np.uint64)
+    return Sketch(
+        np.concatenate([nothing, *(chunk.row_ids for chunk in chunks)]),
+        np.concatenate([nothing, *(chunk.keys for chunk in chunks)]),
+        np.concatenate([np.zeros(0, np.uint8), *(chunk.sides for chunk in chunks)]),
+        joined(chunk.sets for chunk in chunks),
+    )
+
+
+def halves(digests: Sequence[bytes]) -> Words:
+    """Digests of 16 bytes as pairs of numbers that compare as the bytes do; shape (digests, 2)."""
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def _name(part: Part) -> str:
+    return f"{part.digest}.{REVISION}"
+
+
+def _counting(sketch: Sketch, part: Part) -> Sketch:
+    return sketch if part.test else sketch.take(np.flatnonzero(sketch.sides != SPLITS.index("test")))
+
+
+def _arrays(sketch: Sketch) -> dict[str, Array]:
+    arrays = {"row_ids": sketch.row_ids.ravel(), "keys": sketch.keys.ravel(), "sides": sketch.sides}
+    return {**arrays, "offsets": sketch.sets.offsets, "members": sketch.sets.members}
+
+
+def _stored(path: Path) -> Sketch:
+    arrays = read_columns(path).arrays
+    row_ids, keys = (arrays[name].reshape(-1, 2) for name in ("row_ids", "keys"))
+    return Sketch(row_ids, keys, arrays["sides"], Sets(arrays["offsets"], arrays["members"]))
