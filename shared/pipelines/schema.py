@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from shared.pipelines.cleaning import check_cleaning
 from shared.pipelines.data import Data
 from shared.pipelines.from_scratch import check_pretraining
 from shared.pipelines.kinds import KINDS, METRICS, NEW_BASE, PRIMARY, KindName
@@ -133,6 +134,7 @@ class PipelineSpec(Part):
         if self.kind == "pretraining":
             check_pretraining(self.base, self.options, self.method.name)
         check_resources(self.resources, self.method)
+        check_cleaning(self.kind, self.data.cleaning, self.data.personal_data)
         check_method(self.method, self.kind, self.labels, self.data.splits.validation)
         if self.start == "champion":
             check_start(self.base, self.method.name)
