@@ -10,11 +10,11 @@ from torch import Tensor
 from transformers import set_seed
 
 from services.finetuning.training.distributed.team import Alone
-from services.finetuning.training.dropout import set_dropout
-from services.finetuning.training.material import Material
-from services.finetuning.training.optimizers import make_optimizer
-from services.finetuning.training.step import Stepper, StepTaken
-from services.finetuning.training.weights import TrainedWeights
+from services.finetuning.training.examples.material import Material
+from services.finetuning.training.loop.step import Stepper, StepTaken
+from services.finetuning.training.model.dropout import set_dropout
+from services.finetuning.training.model.optimizers import make_optimizer
+from services.finetuning.training.model.weights import TrainedWeights
 from shared.modeling.kinds import find_kind
 from shared.modeling.kinds.base import Example
 from shared.modeling.loading import load_tokenizer

@@ -8,30 +8,30 @@ import torch
 from transformers import PreTrainedModel, set_seed
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FAILED, EXIT_FINISHED, FailureReason, TrainingSpec
-from services.finetuning.training.attention import plain_short_attention
-from services.finetuning.training.checkpoints import Checkpoints
-from services.finetuning.training.class_weights import class_weights
-from services.finetuning.training.compact import compact
-from services.finetuning.training.conditions import conditions
-from services.finetuning.training.data import SplitRows, read_rows
+from services.finetuning.training.checkpointing.checkpoints import Checkpoints
 from services.finetuning.training.distributed.followers import ReadCheckpoints, Unheard
 from services.finetuning.training.distributed.joining import join
 from services.finetuning.training.distributed.team import Team
-from services.finetuning.training.dropout import cheapen_dropout, set_dropout
-from services.finetuning.training.encoding import all_tokens, encode_train
 from services.finetuning.training.events import Events
+from services.finetuning.training.examples.class_weights import class_weights
+from services.finetuning.training.examples.data import SplitRows, read_rows
+from services.finetuning.training.examples.encoding import all_tokens, encode_train
+from services.finetuning.training.examples.material import Material
+from services.finetuning.training.examples.packing import lay_end_to_end
+from services.finetuning.training.examples.paraphrases import paraphrased
+from services.finetuning.training.examples.replay import earlier_rows, rows_to_learn
 from services.finetuning.training.failures import TrainingFailed, explain
-from services.finetuning.training.material import Material
-from services.finetuning.training.output import write_model
-from services.finetuning.training.packing import lay_end_to_end
-from services.finetuning.training.paraphrases import paraphrased
-from services.finetuning.training.recomputing import recompute_layers
-from services.finetuning.training.replay import earlier_rows, rows_to_learn
-from services.finetuning.training.report import TrainingReport
+from services.finetuning.training.loop.trainer import Ending, Trainer
+from services.finetuning.training.model.attention import plain_short_attention
+from services.finetuning.training.model.compact import compact
+from services.finetuning.training.model.conditions import conditions
+from services.finetuning.training.model.dropout import cheapen_dropout, set_dropout
+from services.finetuning.training.model.output import write_model
+from services.finetuning.training.model.recomputing import recompute_layers
+from services.finetuning.training.model.weights import TrainedWeights
+from services.finetuning.training.reporting.report import TrainingReport
 from services.finetuning.training.starting import Beginning
 from services.finetuning.training.stopping import StopRequest
-from services.finetuning.training.trainer import Ending, Trainer
-from services.finetuning.training.weights import TrainedWeights
 from shared.modeling.bases import BaseModel, resolve_base
 from shared.modeling.card import ModelCard
 from shared.modeling.devices import choose_precision
@@ -171,7 +171,7 @@ def _prepare_torch(spec: TrainingSpec) -> torch.device:
     # CUDA has kernels without a deterministic form; there it is a wish, on the CPU a promise.
     torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
     # It would write to every new tensor before a kernel does: an aid for finding kernels that read what nobody wrote.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device
 
 

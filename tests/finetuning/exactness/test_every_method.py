@@ -8,7 +8,8 @@ import torch
 from transformers import PreTrainedModel, set_seed
 
 from services.finetuning.spec import EXIT_FINISHED, TrainingSpec
-from services.finetuning.training import app, output
+from services.finetuning.training import app
+from services.finetuning.training.model import output
 from shared.modeling.digests import file_digest
 from shared.modeling.kinds import find_kind
 from shared.modeling.loading import LoadedModel, load_model

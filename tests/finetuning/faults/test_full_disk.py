@@ -9,7 +9,7 @@ import pytest
 
 from services.finetuning.checkpoint_files import newest_first, verifies
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FAILED, EXIT_FINISHED, TrainingSpec
-from services.finetuning.training.rowlog import FILE_NAME, RowLog
+from services.finetuning.training.checkpointing.rowlog import FILE_NAME, RowLog
 from tests.finetuning.faults.disks import largest_file, small_disk
 from tests.finetuning.running import run_over_a_pipe
 from tests.support.training_runs import StopAfter, make_spec, named, some_rows, weights_of

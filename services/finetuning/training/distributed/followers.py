@@ -9,11 +9,16 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from services.finetuning.training.checkpoints import Checkpoints, SavedCheckpoint, whole_optimizer, whole_weights
-from services.finetuning.training.cursor import Cursor
+from services.finetuning.training.checkpointing.checkpoints import (
+    Checkpoints,
+    SavedCheckpoint,
+    whole_optimizer,
+    whole_weights,
+)
+from services.finetuning.training.checkpointing.cursor import Cursor
+from services.finetuning.training.checkpointing.rowlog import RowLog
 from services.finetuning.training.events import Events
-from services.finetuning.training.rowlog import RowLog
-from services.finetuning.training.weights import TrainedWeights
+from services.finetuning.training.model.weights import TrainedWeights
 
 
 class Unheard(Events):

@@ -8,10 +8,10 @@ from transformers import PreTrainedModel
 
 from services.finetuning.spec import FailureReason
 from services.finetuning.training.distributed.replicated import insist_on_one_start
-from services.finetuning.training.distributed.sharding import reassemble, shard
 from services.finetuning.training.distributed.talking import told_by_all, word_of_the_leader
 from services.finetuning.training.distributed.team import Backward, Team
 from services.finetuning.training.failures import TrainingFailed, is_out_of_memory
+from services.finetuning.training.model.sharding import reassemble, shard
 
 
 class Sharded(Team):

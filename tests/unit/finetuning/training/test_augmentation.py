@@ -12,8 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FINISHED
-from services.finetuning.training.augmentation import Augmented, changed, drop_tokens, with_swaps, without_words
-from services.finetuning.training.compact import CompactEmbedding
+from services.finetuning.training.examples.augmentation import (
+    Augmented,
+    changed,
+    drop_tokens,
+    with_swaps,
+    without_words,
+)
+from services.finetuning.training.model.compact import CompactEmbedding
 from shared.modeling.kinds import KINDS, find_kind
 from shared.modeling.kinds.base import Example
 from shared.modeling.kinds.changing import Changeable

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FINISHED
-from services.finetuning.training.average import AverageWeights
-from services.finetuning.training.weights import TrainedWeights
+from services.finetuning.training.model.average import AverageWeights
+from services.finetuning.training.model.weights import TrainedWeights
 from shared.modeling.kinds import find_kind
 from shared.modeling.methods import find_method
 from shared.pipelines.methods import MethodConfig

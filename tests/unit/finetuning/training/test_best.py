@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FAILED, EXIT_FINISHED, TrainingSpec
-from services.finetuning.training.best import steering_metric
+from services.finetuning.training.loop.best import steering_metric
 from shared.modeling.kinds import KINDS, find_kind
 from shared.modeling.kinds.classification import Classification
 from shared.pipelines.kinds import METRICS

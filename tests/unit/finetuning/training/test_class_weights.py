@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from services.finetuning.spec import EXIT_FAILED, EXIT_FINISHED
-from services.finetuning.training.class_weights import class_weights
+from services.finetuning.training.examples.class_weights import class_weights
 from services.finetuning.training.failures import TrainingFailed
 from shared.modeling.kinds.base import IGNORED, Example
 from shared.pipelines.kinds import KINDS

@@ -7,7 +7,7 @@ from torch import nn
 
 from services.finetuning.spec import EXIT_FAILED
 from services.finetuning.training.distributed.exchange import BUCKET_VALUES, NOTHING, _cut
-from services.finetuning.training.distributed.sharding import layers, split_like, whole
+from services.finetuning.training.model.sharding import layers, split_like, whole
 from shared.pipelines.resources import Resources
 from tests.support.training_runs import make_spec, named, run, some_rows
 

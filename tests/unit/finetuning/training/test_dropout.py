@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from services.finetuning.training.dropout import CheapDropout, cheapen_dropout
+from services.finetuning.training.model.dropout import CheapDropout, cheapen_dropout
 
 
 def test_share_dropped_is_p_and_the_mean_stays() -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FINISHED
-from services.finetuning.training.adamw_8bit import SMALL, AdamW8bit, Packed, dynamic_codes
-from services.finetuning.training.optimizers import MAKERS, make_optimizer
-from services.finetuning.training.weights import TrainedWeights
+from services.finetuning.training.model.adamw_8bit import SMALL, AdamW8bit, Packed, dynamic_codes
+from services.finetuning.training.model.optimizers import MAKERS, make_optimizer
+from services.finetuning.training.model.weights import TrainedWeights
 from shared.modeling.kinds import find_kind
 from shared.modeling.methods import find_method
 from shared.pipelines.methods import MethodConfig, resolve_method

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.finetuning.training.order import batches_per_epoch, epoch_batches
+from services.finetuning.training.examples.order import batches_per_epoch, epoch_batches
 
 LENGTHS = [5 + (index * 37) % 90 for index in range(1000)]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FAILED, EXIT_FINISHED
-from services.finetuning.training.order import epoch_batches
-from services.finetuning.training.packing import lay_end_to_end
+from services.finetuning.training.examples.order import epoch_batches
+from services.finetuning.training.examples.packing import lay_end_to_end
 from shared.modeling.kinds import find_kind
 from shared.modeling.kinds.writing import token_losses
 from shared.modeling.loading import load_tokenizer

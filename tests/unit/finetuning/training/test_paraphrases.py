@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FAILED, EXIT_FINISHED, Paraphrases, TrainingSpec
-from services.finetuning.training.augmentation import Augmented
-from services.finetuning.training.paraphrases import read_paraphrases
+from services.finetuning.training.examples.augmentation import Augmented
+from services.finetuning.training.examples.paraphrases import read_paraphrases
 from shared.modeling.card import ModelCard
 from shared.modeling.kinds import find_kind
 from shared.modeling.kinds.changing import Changeable

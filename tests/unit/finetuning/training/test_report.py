@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from services.finetuning.spec import EXIT_FINISHED
-from services.finetuning.training import report
-from services.finetuning.training.answers import RowLoss
-from services.finetuning.training.curve import SHORT_STEPS, Curve
 from services.finetuning.training.events import Events
+from services.finetuning.training.reporting import report
+from services.finetuning.training.reporting.answers import RowLoss
+from services.finetuning.training.reporting.curve import SHORT_STEPS, Curve
 from tests.support.training_runs import StopAfter, make_spec, named, run, some_rows, weights_of
 
 

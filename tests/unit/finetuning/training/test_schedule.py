@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
-from services.finetuning.training.schedule import batch_seed, learning_rate, momentum
+from services.finetuning.training.loop.schedule import batch_seed, learning_rate, momentum
 from shared.pipelines.methods import MethodConfig
 
 TOTAL = 100

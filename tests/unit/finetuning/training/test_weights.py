@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from services.finetuning.training.weights import TrainedWeights
+from services.finetuning.training.model.weights import TrainedWeights
 from shared.modeling.kinds import find_kind
 from shared.modeling.methods import find_method
 from shared.modeling.methods.adalora import AdaLora
