@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from services.ingestion.building import Builder
 from services.ingestion.holding import Holding
+from services.ingestion.remote.importing import Importer
+from services.ingestion.retention import Keeper
 from services.ingestion.rooms import Rooms
-from shared.contracts.messages import BuildDatasetVersion, HoldBatches
-from shared.contracts.routes import BUILD_DATASET_VERSION, HOLD_BATCHES, Route
+from shared.contracts.messages import BuildDatasetVersion, HoldBatches, RunImport
+from shared.contracts.routes import BUILD_DATASET_VERSION, HOLD_BATCHES, RUN_IMPORT, Route
 from shared.messaging.handler import Handler, HandlerContext
 
 GATE = "gate"
@@ -14,12 +16,17 @@ GATE = "gate"
 
 def handlers(rooms: Rooms) -> Mapping[Route, Handler]:
     """One handler a message."""
-    return {BUILD_DATASET_VERSION: _build(rooms.builder), HOLD_BATCHES: _hold(rooms.holding)}
+    return {
+        BUILD_DATASET_VERSION: _build(rooms.builder, rooms.keeper),
+        HOLD_BATCHES: _hold(rooms.holding),
+        RUN_IMPORT: _import(rooms.importer),
+    }
 
 
-def _build(builder: Builder) -> Handler:
+def _build(builder: Builder, keeper: Keeper) -> Handler:
     def build(message: BuildDatasetVersion, context: HandlerContext) -> None:
-        builder.build(message.pipeline)
+        if builder.build(message.pipeline) is not None:
+            keeper.apply(message.pipeline)
 
     return build
 
@@ -30,3 +37,12 @@ def _hold(holding: Holding) -> Handler:
         holding.hold_all(message.pipeline, message.batches, reason, GATE)
 
     return hold
+
+
+def _import(importer: Importer) -> Handler:
+    """The message is done at once: what waits stands in the database, and threads of their own run it."""
+
+    def run(message: RunImport, context: HandlerContext) -> None:
+        importer.wake()
+
+    return run

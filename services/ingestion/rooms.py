@@ -2,10 +2,19 @@
 
 from services.ingestion.building import Builder
 from services.ingestion.catalogue import Catalogue
+from services.ingestion.deleting import Deleter
+from services.ingestion.diffing import Differ
 from services.ingestion.feedback import FeedbackKeeper
+from services.ingestion.following.desk import SourceDesk
+from services.ingestion.following.following import Following
 from services.ingestion.holding import Holding
 from services.ingestion.parts import Parts
 from services.ingestion.receiving import Receiver
+from services.ingestion.remote.desk import ImportDesk
+from services.ingestion.remote.fetching import Fetcher
+from services.ingestion.remote.importing import Importer
+from services.ingestion.retention import Keeper
+from services.ingestion.sweeping import Sweeper
 from shared.config import Settings
 from shared.storage.artifacts import Artifacts
 from shared.storage.database import Database
@@ -23,3 +32,12 @@ class Rooms:
         self.builder = Builder(database, artifacts, self.holding)
         self.feedback = FeedbackKeeper(database, self.receiver, settings.max_row_bytes)
         self.catalogue = Catalogue(database, artifacts)
+        sweeper = Sweeper(database, artifacts)
+        self.keeper = Keeper(database, artifacts, sweeper)
+        self.deleter = Deleter(database, artifacts, sweeper, scratch)
+        self.differ = Differ(database, artifacts)
+        fetcher = Fetcher(settings)
+        self.importer = Importer(settings, database, self.receiver, fetcher)
+        self.imports = ImportDesk(database, fetcher.policy, self.importer.wake)
+        self.following = Following(settings, database, self.receiver, fetcher)
+        self.sources = SourceDesk(database)

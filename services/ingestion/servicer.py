@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import grpc
 
 from services.ingestion import convert
+from services.ingestion.doors.imports import ImportsDoor
+from services.ingestion.doors.versions import OPERATOR, VersionsDoor
 from services.ingestion.reading.lines import read_lines
 from services.ingestion.rooms import Rooms
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
@@ -13,7 +15,6 @@ from shared.rpc.paging import next_token, page
 from shared.rpc.server import Server
 
 NAME = "flywheel.ingestion.v1.Ingestion"
-OPERATOR = "operator"
 
 
 def serve(server: Server, rooms: Rooms, max_row_bytes: int) -> None:
@@ -22,7 +23,7 @@ def serve(server: Server, rooms: Rooms, max_row_bytes: int) -> None:
     server.add(NAME, ingestion_pb2_grpc.add_IngestionServicer_to_server, servicer)
 
 
-class IngestionServicer(ingestion_pb2_grpc.IngestionServicer):
+class IngestionServicer(ImportsDoor, VersionsDoor, ingestion_pb2_grpc.IngestionServicer):
     """The service's door."""
 
     def __init__(self, rooms: Rooms, max_row_bytes: int) -> None:
@@ -55,26 +56,6 @@ class IngestionServicer(ingestion_pb2_grpc.IngestionServicer):
 
     def ReleaseBatch(self, request: pb.ReleaseBatchRequest, context: grpc.ServicerContext) -> pb.Batch:
         return convert.batch_message(self._rooms.holding.release(request.id, request.reason, OPERATOR))
-
-    def ListDatasetVersions(
-        self, request: pb.ListDatasetVersionsRequest, context: grpc.ServicerContext
-    ) -> pb.ListDatasetVersionsResponse:
-        limit, offset = page(request.page_size, request.page_token)
-        found = self._rooms.catalogue.versions(request.pipeline, limit + 1, offset)
-        token = next_token(limit, offset, len(found))
-        versions = map(convert.version_message, found[:limit])
-        return pb.ListDatasetVersionsResponse(versions=versions, next_page_token=token)
-
-    def GetDatasetVersion(
-        self, request: pb.GetDatasetVersionRequest, context: grpc.ServicerContext
-    ) -> pb.DatasetVersion:
-        return convert.version_message(self._rooms.catalogue.version(request.pipeline, request.version))
-
-    def ReadRows(self, request: pb.ReadRowsRequest, context: grpc.ServicerContext) -> Iterator[pb.Row]:
-        rows = self._rooms.catalogue.rows(
-            request.pipeline, request.version, request.split, request.batches, request.limit
-        )
-        yield from map(convert.row_message, rows)
 
     def ListQuarantine(
         self, request: pb.ListQuarantineRequest, context: grpc.ServicerContext

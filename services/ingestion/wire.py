@@ -1,6 +1,7 @@
 """The process: a gRPC server beside a worker, on one database."""
 
 from services.ingestion.handlers import handlers
+from services.ingestion.housekeeping import Housekeeper
 from services.ingestion.rooms import Rooms
 from services.ingestion.servicer import serve
 from shared.config import Settings
@@ -23,6 +24,7 @@ class Service:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
         self._rooms = Rooms(settings, database)
+        self._housekeeper = Housekeeper(self._rooms.parts, self._rooms.keeper)
         self._publisher = Publisher(settings, database)
         queues = settings.queues.split(",") if settings.queues else BUILD_DATASET_VERSION.queues
         self._worker = Worker(settings, database, handlers(self._rooms), queues, settings.concurrency)
@@ -33,12 +35,17 @@ class Service:
         self.address = self._server.address
 
     def start(self) -> None:
-        self._rooms.parts.sweep()
+        self._housekeeper.start()
+        self._rooms.importer.start()
+        self._rooms.following.start()
         self._server.start()
 
     def run(self) -> None:
         """Blocks; then lets calls end within the grace."""
         self._worker.run()
+        self._housekeeper.stop()
+        self._rooms.following.stop()
+        self._rooms.importer.stop(self._settings.grace_seconds)
         self._server.stop(self._settings.grace_seconds)
         self._publisher.close()
         self._database.close()

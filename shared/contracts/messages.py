@@ -7,7 +7,11 @@ from shared.contracts.generated.flywheel.control.v1.messages_pb2 import (
 )
 from shared.contracts.generated.flywheel.evaluation.v1.messages_pb2 import EvaluateModelVersion
 from shared.contracts.generated.flywheel.finetuning.v1.messages_pb2 import RunJob
-from shared.contracts.generated.flywheel.ingestion.v1.messages_pb2 import BuildDatasetVersion, HoldBatches
+from shared.contracts.generated.flywheel.ingestion.v1.messages_pb2 import (
+    BuildDatasetVersion,
+    HoldBatches,
+    RunImport,
+)
 
 __all__ = [
     "BuildDatasetVersion",
@@ -16,5 +20,6 @@ __all__ = [
     "Envelope",
     "EvaluateModelVersion",
     "HoldBatches",
+    "RunImport",
     "RunJob",
 ]

@@ -36,6 +36,7 @@ class Route:
 
 BUILD_DATASET_VERSION = Route("ingestion.build_dataset_version", "ingestion", messages.BuildDatasetVersion)
 HOLD_BATCHES = Route("ingestion.hold_batches", "ingestion", messages.HoldBatches)
+RUN_IMPORT = Route("ingestion.run_import", "ingestion", messages.RunImport)
 CONSIDER_DATASET_VERSION = Route("control.consider_dataset_version", "control", messages.ConsiderDatasetVersion)
 CONSIDER_VERDICT = Route("control.consider_verdict", "control", messages.ConsiderVerdict)
 RUN_JOB = Route("finetuning.run_job", "finetuning", messages.RunJob, devices=("cpu", "gpu"))
@@ -46,6 +47,7 @@ ROUTES: dict[str, Route] = {
     for route in (
         BUILD_DATASET_VERSION,
         HOLD_BATCHES,
+        RUN_IMPORT,
         CONSIDER_DATASET_VERSION,
         CONSIDER_VERDICT,
         RUN_JOB,
