@@ -34,21 +34,30 @@ def room_for_answers(loaded: LoadedModel, limit: int, new_tokens: int) -> tuple[
 
 @torch.inference_mode()
 def answer_greedily(
-    loaded: LoadedModel, questions: Sequence[Question], new_tokens: int, batch_size: int = 16
+    loaded: LoadedModel,
+    questions: Sequence[Question],
+    new_tokens: int,
+    batch_size: int = 16,
+    seconds: float | None = None,
 ) -> list[str]:
-    """The likeliest next token again and again, until the end token; texts in the order of the questions."""
+    """The likeliest next token again and again, until the end token; texts in the order of the questions.
+
+    With `seconds` the answers of a batch stay as they are after that time, if only one token long.
+    """
     answers = [""] * len(questions)
     for first in sorted({question.first for question in questions}, key=lambda token: -1 if token is None else token):
         chosen = [index for index, question in enumerate(questions) if question.first == first]
         for places in by_length([len(questions[index].ids) for index in chosen], batch_size):
             batch = [chosen[place] for place in places]
-            replies = _answers(loaded, [questions[index].ids for index in batch], new_tokens, first)
+            replies = _answers(loaded, [questions[index].ids for index in batch], new_tokens, first, seconds)
             for index, reply in zip(batch, replies, strict=True):
                 answers[index] = reply
     return answers
 
 
-def _answers(loaded: LoadedModel, asked: list[Sequence[int]], new_tokens: int, first: int | None) -> list[str]:
+def _answers(
+    loaded: LoadedModel, asked: list[Sequence[int]], new_tokens: int, first: int | None, seconds: float | None
+) -> list[str]:
     model: Any = loaded.model
     pad_id = int(loaded.tokenizer.pad_token_id)
     left = not model.config.is_encoder_decoder
@@ -56,6 +65,8 @@ def _answers(loaded: LoadedModel, asked: list[Sequence[int]], new_tokens: int, f
     settings.update(do_sample=False, num_beams=1, max_length=None, max_new_tokens=new_tokens, pad_token_id=pad_id)
     if left:
         settings.update(eos_token_id=_ends(loaded))
+    if seconds is not None:
+        settings.update(max_time=seconds)
     if first is not None:
         settings.update(forced_bos_token_id=first)
     ids = pad(asked, pad_id, left=left).to(model.device)

@@ -211,6 +211,8 @@ def test_what_was_learnt_is_written(request: pytest.FixtureRequest, family: str)
     together = answer_greedily(loaded, questions, new_tokens)
     assert together == ["a fox", "good dog"]
     assert together == [answer_greedily(loaded, [one], new_tokens)[0] for one in questions]
+    cut = answer_greedily(loaded, questions, new_tokens, seconds=1e-9)
+    assert all(whole.startswith(one) and one != whole for one, whole in zip(cut, together, strict=True))
 
 
 def _card() -> ModelCard:

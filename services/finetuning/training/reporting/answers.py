@@ -50,8 +50,9 @@ def row_losses(material: Material, examples: Sequence[Example], seed: int, deadl
     return found
 
 
-def answers(material: Material, loaded: LoadedModel, rows: Sequence[Row]) -> list[str] | None:
-    """In the order of the rows; None for a kind whose answers are no short texts."""
+def answers(material: Material, loaded: LoadedModel, rows: Sequence[Row], seconds: float) -> list[str] | None:
+    """In the order of the rows; None for a kind whose answers are no short texts. A large model writes as much as it
+    can in that many seconds."""
     kind = material.kind
     if isinstance(kind, Classification):
         return [_labels(loaded, chances) for chances in classify(loaded, [input_of(row) for row in rows])]
@@ -60,7 +61,7 @@ def answers(material: Material, loaded: LoadedModel, rows: Sequence[Row]) -> lis
         room, new_tokens = room_for_answers(loaded, limit, NEW_TOKENS)
         tokenizer = loaded.tokenizer
         questions = [Question(kind.asked(tokenizer, row, room), kind.first_written(tokenizer, row)) for row in rows]
-        return [shortened(answer) for answer in answer_greedily(loaded, questions, new_tokens)]
+        return [shortened(answer) for answer in answer_greedily(loaded, questions, new_tokens, seconds=seconds)]
     return None
 
 

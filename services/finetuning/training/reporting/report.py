@@ -98,7 +98,8 @@ class TrainingReport:
         material, loaded = replace(self._material, model=model), replace(self._loaded, model=model)
         losses = self._losses(material, [self._examples[row_id] for row_id in self._shown], LOOKING_SECONDS[1])
         looks: list[Shown] = [{"loss": one.loss + 0.0} for one in losses]  # never -0.0
-        given = answers(material, loaded, [self._rows[row_id] for row_id in self._shown[: len(losses)]])
+        rows = [self._rows[row_id] for row_id in self._shown[: len(losses)]]
+        given = answers(material, loaded, rows, LOOKING_SECONDS[1])
         return looks if given is None else [look | {"answer": text} for look, text in zip(looks, given, strict=True)]
 
     def _losses(self, material: Material, examples: Sequence[Example], seconds: float) -> list[RowLoss]:
