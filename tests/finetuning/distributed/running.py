@@ -28,7 +28,7 @@ def alone(folder: Path, kind: str, method: dict[str, Any]) -> TrainingSpec:
 
 
 def greatest_difference(one: Path, other: Path) -> float:
-    """Between the weights of two model folders."""
-    first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    """Between the weights, or the adapters, of two model folders."""
+    first, second = (load_file(next(folder.glob("*model.safetensors"))) for folder in (one, other))
     assert first.keys() == second.keys()
     return max(float(torch.max(torch.abs(first[name] - second[name]))) for name in first)

@@ -38,3 +38,23 @@ def test_a_run_in_pieces_begins_and_ends_in_one_process(tmp_path: Path) -> None:
     code, events = run(one)
     assert (code, named(events, "started")[0]["start_step"]) == (EXIT_FINISHED, 2)
     assert greatest_difference(one.output_dir, calm.output_dir) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "tolerance"),
+    [
+        ("classification", {**METHOD, "ema_decay": 0.5, "precision": "float32"}, TOLERANCE),
+        ("classification", {**METHOD, "keep_best": True, "precision": "float32"}, TOLERANCE),
+        ("chat", {"name": "lora", "learning_rate": 1e-4, "precision": "bfloat16"}, 4e-4),
+    ],
+    ids=["the average of weights", "the best weights", "lora in bfloat16"],
+)
+def test_what_a_run_keeps_is_what_one_process_keeps(
+    tmp_path: Path, kind: str, method: dict[str, object], tolerance: float
+) -> None:
+    calm = alone(tmp_path, kind, method)
+    assert run(calm)[0] == EXIT_FINISHED
+    spec = shared_run(tmp_path, kind, method, 2, resources={"sharding": "full"})
+    code, events = run(spec)
+    assert code == EXIT_FINISHED, events
+    assert greatest_difference(spec.output_dir, calm.output_dir) < tolerance
