@@ -1,13 +1,11 @@
 import json
 import tracemalloc
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingestion.reading.lines import read_lines, split_lines
 from services.ingestion.reading.received import RAW_BYTES, Received, raw_text
-from shared.errors import InvalidArgument
 from shared.rows import Reason, RowError
 
 LIMIT = 8192
@@ -63,13 +61,3 @@ def test_no_line_of_any_bytes_ends_the_file(noise: bytes) -> None:
     for row in rows:
         assert "\0" not in raw_text(row.raw)
         raw_text(row.raw).encode()
-
-
-@pytest.mark.parametrize(
-    "head",
-    [b"\xff\xfe{\0", b"PK\x03\x04", b"\x1f\x8b\x08", b"PAR1", bytes(range(32)) * 20],
-    ids=["utf-16", "zip", "gzip", "parquet", "binary"],
-)
-def test_what_is_no_text_is_refused(head: bytes) -> None:
-    with pytest.raises(InvalidArgument, match="JSON Lines in UTF-8"):
-        read(head + b"\n" * 600, piece=1)
