@@ -5,7 +5,6 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct, Value
 
-from services.ingestion.catalogue import VersionEntry
 from services.ingestion.feedback import Kept, Opinion
 from services.ingestion.reading.received import Received, check_size
 from services.ingestion.receiving import Answer, Header
@@ -94,31 +93,6 @@ def feedback_message(kept: Kept) -> pb.Feedback:
     message = pb.Feedback(id=kept.feedback.id, request_id=kept.feedback.request_id)
     if kept.batch:
         message.batch.CopyFrom(batch_message(kept.batch))
-    return message
-
-
-def version_message(entry: VersionEntry) -> pb.DatasetVersion:
-    version = entry.version
-    message = pb.DatasetVersion(
-        pipeline=version.pipeline,
-        version=version.version,
-        state=f"DATASET_VERSION_STATE_{version.state.upper()}",
-        digest=version.digest,
-        splits=common_pb2.SplitCounts(train=version.train, validation=version.validation, test=version.test),
-        new_rows=version.new_rows,
-        batches=entry.batches,
-        manifest_uri=version.manifest_uri,
-        parent=version.parent or 0,
-    )
-    message.statistics.update(version.statistics)
-    if version.sealed_at:
-        message.sealed_at.FromDatetime(version.sealed_at)
-    return message
-
-
-def row_message(row: dict[str, Any]) -> pb.Row:
-    message = pb.Row(id=row.pop("row_id"), split=row.pop("split"), batch=row.pop("batch"))
-    message.fields.update({name: value for name, value in row.items() if value is not None})
     return message
 
 

@@ -52,7 +52,7 @@ def summarise(batches: Sequence[Batch]) -> dict[str, Any]:
             lengths.setdefault(measure, []).append(found)
     return {
         "labels": labels,
-        "lengths": {measure: _distribution(found) for measure, found in lengths.items()},
+        "lengths": {measure: distribution(found) for measure, found in lengths.items()},
         "class_balance": class_balance(_total(labels.values())),
         "outliers": {measure: _outliers(found) for measure, found in lengths.items()},
         "sources": _total({batch.source: batch.accepted} for batch in batches),
@@ -80,7 +80,8 @@ def _outliers(found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return outliers(_total(part["buckets"] for part in found), upper_edge)
 
 
-def _distribution(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def distribution(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean, quantiles and greatest of lengths that were counted in several places."""
     buckets = _total(part["buckets"] for part in found)
     rows = sum(buckets.values())
     longest = max(part["max"] for part in found)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from services.ingestion.near.leaks import LeakReport, check_leaks
 from services.ingestion.planning import Plan
 from shared.errors import DataCorrupted, NotFound
 from shared.storage import merkle
@@ -14,6 +15,7 @@ from shared.storage.datasets import Manifest, Part, read_manifest, read_sides
 from shared.telemetry.logs import get_logger
 
 DAMAGED = "its part is not as it was written"
+LEAKS = "rows of it stand, or nearly stand, on another side of the split as well"
 log = get_logger(__name__)
 
 
@@ -31,12 +33,14 @@ class Verifier:
     def __init__(self, artifacts: Artifacts) -> None:
         self._artifacts = artifacts
         self._roots: dict[tuple[str, bool], str] = {}
+        self._checked: dict[str, int] = {}
+        """Parts whose rows were found on one side only, by digest, and how many rows they have."""
 
     def verify(self, plan: Plan) -> Verified:
         manifest, damaged = self._rooted(plan)
         if damaged:
             return Verified(manifest, {DAMAGED: damaged})
-        return Verified(manifest)
+        return self._without_leaks(plan, manifest)
 
     def _rooted(self, plan: Plan) -> tuple[Manifest, list[str]]:
         """The manifest with Merkle roots and sums, and the batches whose parts are damaged."""
@@ -51,6 +55,25 @@ class Verifier:
         manifest = replace(plan.manifest, parts=tuple(parts), merkle_root=version_root(parts))
         return counted(manifest), damaged
 
+    def _without_leaks(self, plan: Plan, manifest: Manifest) -> Verified:
+        """What an earlier version held was looked at when that one was sealed; a rewritten part has only lost rows."""
+        threshold = leak_threshold(plan)
+        fresh = [part for part in plan.new if part.digest not in self._checked]
+        report = LeakReport((), 0, 0, sum(part.rows for part in manifest.parts), 0.0)
+        if fresh:
+            report = check_leaks(self._artifacts, manifest, [part.batch for part in fresh], threshold)
+        if report.exact + report.near:
+            return Verified(manifest, {LEAKS: _offending(report, plan)})
+        self._checked |= {part.digest: part.rows for part in fresh}
+        figures = {
+            "pairs": 0,
+            "rows": report.rows,
+            "new_rows": sum(self._checked[part.digest] for part in plan.new),
+            "threshold": threshold,
+            "missed_probability": report.missed_probability,
+        }
+        return Verified(replace(manifest, leak_check=figures))
+
     def _roots_before(self, plan: Plan) -> dict[tuple[str, bool], str]:
         if not plan.parent_uri or self._roots:
             return {}
@@ -63,6 +86,18 @@ class Verifier:
             path = self._artifacts.fetch_file(part.uri, part.digest)
             self._roots[key] = merkle.rows_root(read_sides(path, part.test))
         return self._roots[key]
+
+
+def leak_threshold(plan: Plan) -> float | None:
+    """Similarity from which rows on two sides are a leak; None where only equal inputs are."""
+    return None
+
+
+def _offending(report: LeakReport, plan: Plan) -> list[str]:
+    """Of each pair the batch that came last; what was sealed before stays."""
+    order = {part.batch: place for place, part in enumerate(plan.new)}
+    pairs = [{pair.first.batch, pair.second.batch} & order.keys() for pair in report.pairs]
+    return sorted({max(batches, key=order.__getitem__) for batches in pairs if batches})
 
 
 def version_root(parts: Iterable[Part]) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from shared.storage.tables import RowDigest
 
 DIGEST_BYTES = 16
+FORGET_ROWS = 500
 ADD = {
     "sqlite": "INSERT OR IGNORE INTO row_digests (pipeline, digest, batch) VALUES (?, ?, ?)",
     "postgresql": "INSERT INTO row_digests (pipeline, digest, batch)"
@@ -50,6 +51,14 @@ def add(session: Session, pipeline: str, batch: str, chunks: Iterable[Sequence[b
 def remove(session: Session, batch: str) -> None:
     """Forgets the rows of a batch, so that other batches may bring them."""
     session.execute(delete(RowDigest).where(RowDigest.batch == batch))
+
+
+def forget(session: Session, pipeline: str, row_ids: Iterable[str]) -> None:
+    """Forgets rows, whichever batch brought them."""
+    wanted = sorted(map(digest_of, row_ids))
+    for start in range(0, len(wanted), FORGET_ROWS):
+        chunk = wanted[start : start + FORGET_ROWS]
+        session.execute(delete(RowDigest).where(RowDigest.pipeline == pipeline, RowDigest.digest.in_(chunk)))
 
 
 def _is_sqlite(session: Session) -> bool:
