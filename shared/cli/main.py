@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.core import TyperGroup
 
-from shared.cli import ask, data, demo, jobs, models, pipelines, platform, reports, rows, serving, texts
+from shared.cli import ask, data, demo, imports, jobs, models, pipelines, platform, reports, rows, serving, texts
 from shared.cli.doctor import doctor
 from shared.cli.search import search, searches
 from shared.cli.status import status
@@ -25,13 +25,15 @@ app = typer.Typer(
 )
 for command in (
     *(demo.demo, platform.up, platform.down, status),
-    *(pipelines.apply, rows.ingest, jobs.train, jobs.jobs, jobs.watch, jobs.cancel, jobs.pause, jobs.resume),
+    *(pipelines.apply, rows.ingest, imports.imports),
+    *(jobs.train, jobs.jobs, jobs.watch, jobs.cancel, jobs.pause, jobs.resume),
     *(models.models, models.promote, models.rollback, verify, search, searches),
     *(serving.deployments, serving.load, serving.unload, serving.traffic),
     *(texts.tag, texts.relate, texts.answer, texts.embed, texts.score, texts.translate, texts.summarize),
     *(ask.classify, ask.chat, ask.feedback, reports.lineage, reports.report, doctor),
 ):
     app.command()(command)
+app.command("import")(imports.import_uri)
 app.add_typer(pipelines.explain)
 app.add_typer(data.data)
 

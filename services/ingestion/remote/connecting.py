@@ -6,27 +6,17 @@ second resolution, which could answer otherwise (DNS rebinding), never happens. 
 
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import httpcore
 
 from services.ingestion.remote.addresses import Network, may_reach
-from shared.errors import PermissionDenied, Unavailable
+from services.ingestion.remote.resolving import Resolver
+from shared.errors import PermissionDenied
 
-Resolver = Callable[[str, int], Sequence[str]]
-"""Host and port -> addresses as text."""
 CONNECT_SECONDS = 5.0
-
-
-def system_resolver(host: str, port: int) -> Sequence[str]:
-    """What the machine's resolver says. Raises Unavailable."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise Unavailable(f"{host} has no address: {error.strerror or error}", retry_seconds=5) from None
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Backend(httpcore.NetworkBackend):

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import IO, NamedTuple
 
-from services.ingestion.remote.connecting import Resolver, system_resolver
 from services.ingestion.remote.folders import Folder
 from services.ingestion.remote.objects import Objects
 from services.ingestion.remote.places import Found, Place
 from services.ingestion.remote.policy import Policy
+from services.ingestion.remote.resolving import Resolver, system_resolver, trusted_context
 from services.ingestion.remote.uris import FileUri, S3Uri, parse_uri
-from services.ingestion.remote.web import Web, trusted_context
 from services.ingestion.scratch import scratch_file
 from shared.config import Settings
 from shared.errors import FailedPrecondition, ResourceExhausted
@@ -46,6 +45,8 @@ class Fetcher:
             return Objects(uri, self._endpoint)
         if isinstance(uri, FileUri):
             return Folder(uri, self.policy.root_of(uri))
+        from services.ingestion.remote.web import Web  # its client takes a while to import
+
         assert self._trusted is not None, "no host is allowed without the setting"
         return Web(uri, self.policy, self._trusted, self._resolve)
 

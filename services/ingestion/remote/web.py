@@ -8,9 +8,10 @@ from urllib.parse import urljoin
 
 import httpcore
 
-from services.ingestion.remote.connecting import CONNECT_SECONDS, Backend, Resolver, system_resolver
+from services.ingestion.remote.connecting import CONNECT_SECONDS, Backend
 from services.ingestion.remote.places import Found
 from services.ingestion.remote.policy import Policy
+from services.ingestion.remote.resolving import Resolver, system_resolver
 from services.ingestion.remote.uris import WebUri, file_name, parse_uri, shown
 from shared.errors import (
     DeadlineExceeded,
@@ -103,17 +104,6 @@ class Answer:
             self._left = piece
         data, self._left = self._left[:size], self._left[size:]
         return data
-
-
-def trusted_context(authorities: str) -> ssl.SSLContext:
-    """Checks certificates and names; by the machine's authorities when no PEM file is given. Raises InvalidArgument."""
-    try:
-        context = ssl.create_default_context(cafile=authorities or None)
-    except OSError as error:
-        message = f"FLYWHEEL_IMPORT_CA={authorities!r} can't be read: {error}"
-        raise InvalidArgument(message, field="FLYWHEEL_IMPORT_CA") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _dated(changed: str, size: str) -> str:
