@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from time import monotonic
@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 from services.ingestion.draft import Draft, Known
 from services.ingestion.intake import Intake
 from services.ingestion.parts import Overtaken, Parts, StoredPart
+from services.ingestion.preview import Preview, first_rows
+from services.ingestion.reading.files import Reading
 from services.ingestion.reading.received import Received
 from shared.contracts.messages import BuildDatasetVersion
 from shared.contracts.routes import BUILD_DATASET_VERSION
@@ -41,6 +43,10 @@ class Header:
     pipeline: str
     batch_key: str
     source: str
+    licence: str = ""
+    format: str = ""
+    encoding: str = ""
+    """As the rows turned out to be in; see `Reading`."""
 
 
 WithCommit = Callable[[Session, Batch], None]
@@ -78,19 +84,34 @@ class Receiver:
             found = batches.by_key(session, header.pipeline, header.batch_key)
         if found:
             return Answer(found, True)
-        with refuse_when_full(), self._intake(spec) as intake:
+        with self._taken_in(spec, rows) as intake:
+            answer = self._publish(_as_read(header, rows), spec, intake, with_commit)
+        if not answer.repeated:
+            _observe(answer.batch, monotonic() - begun)
+        return answer
+
+    def preview(self, header: Header, rows: Iterable[Received]) -> Preview:
+        """As `receive`, but for keeping any of it."""
+        _check_header(header)
+        with self._database.read() as session:
+            spec, now = pipelines.spec(session, header.pipeline), clock(session)
+        with self._taken_in(spec, rows) as intake:
+            batch = _batch("", _as_read(header, rows), intake, intake.draft, StoredPart())
+            batch.created_at = batch.updated_at = now
+            return Preview(batch, first_rows(intake))
+
+    @contextmanager
+    def _taken_in(self, spec: PipelineSpec, rows: Iterable[Received]) -> Iterator[Intake]:
+        with (
+            refuse_when_full(),
+            closing(Intake(spec, self._folder, known_in(self._database, spec.name))) as intake,
+        ):
             for row in rows:
                 intake.take(row)
             intake.finish()
             if not intake.received:
                 raise InvalidArgument("the batch holds no rows", field="rows")
-            answer = self._publish(header, spec, intake, with_commit)
-        if not answer.repeated:
-            _observe(answer.batch, monotonic() - begun)
-        return answer
-
-    def _intake(self, spec: PipelineSpec) -> closing[Intake]:
-        return closing(Intake(spec, self._folder, known_in(self._database, spec.name)))
+            yield intake
 
     def _publish(self, header: Header, spec: PipelineSpec, intake: Intake, with_commit: WithCommit) -> Answer:
         id = new_id("batch")
@@ -115,6 +136,10 @@ class Receiver:
                 return Answer(batch, False)
 
         return self._parts.publish(header.pipeline, id, intake.draft, record)
+
+
+def _as_read(header: Header, rows: Iterable[Received]) -> Header:
+    return replace(header, format=rows.format, encoding=rows.encoding) if isinstance(rows, Reading) else header
 
 
 def known_in(database: Database, pipeline: str) -> Known:
@@ -151,7 +176,7 @@ def _full(what: str) -> ResourceExhausted:
 def _check_header(header: Header) -> None:
     if not header.batch_key.strip():
         raise InvalidArgument("batch_key is empty; it makes sending a batch again harmless", field="batch_key")
-    for field in ("batch_key", "source"):
+    for field in ("batch_key", "source", "licence"):
         value: str = getattr(header, field)
         if len(value) > MAX_NAME_LENGTH or not value.isprintable():
             raise InvalidArgument(f"{field} must be at most {MAX_NAME_LENGTH} printable characters", field=field)
@@ -177,6 +202,9 @@ def _batch(id: str, header: Header, intake: Intake, draft: Draft, part: StoredPa
         received=intake.received,
         quarantined=intake.quarantined,
         quarantine_reasons=intake.reasons,
+        licence=header.licence,
+        format=header.format,
+        encoding=header.encoding,
         **draft_columns(draft, part),
     )
 
