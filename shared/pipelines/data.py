@@ -3,27 +3,13 @@
 One model a topic; rooms of ingestion take theirs and nothing else. Torch-free.
 """
 
-from typing import Self
-
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from shared.pipelines.cleaning import Caps, Cleaning, Judgement, PersonalData
+from shared.pipelines.dividing import Conflicts, NearDuplicates, Splits
 from shared.pipelines.part import Part
 from shared.pipelines.retention import Retention
 from shared.pipelines.sources import FollowedSource, check_names
-
-
-class Splits(Part):
-    """Shares of rows; the rest is trained on. A row's side is fixed by its content."""
-
-    validation: float = Field(0.1, ge=0, lt=1, description="Share of rows that steer training.")
-    test: float = Field(0.15, gt=0, lt=1, description="Share of rows that judge; never trained on.")
-
-    @model_validator(mode="after")
-    def _leaves_rows_to_train_on(self) -> Self:
-        if self.validation + self.test >= 1:
-            raise ValueError("validation and test together leave no rows to train on")
-        return self
 
 
 class Data(Part):
@@ -31,6 +17,12 @@ class Data(Part):
         default_factory=dict, description="Our field: the product's field; dots reach inside, as in tweet.body."
     )
     splits: Splits = Field(default_factory=Splits, description="How rows are divided.")
+    near_duplicates: NearDuplicates = Field(
+        default_factory=NearDuplicates, description="What is done about rows that are nearly the same."
+    )
+    conflicts: Conflicts = Field(
+        "keep", description="The same input with another label: keep both, or reject the later one."
+    )
     licence: str = Field(
         "", max_length=256, description="Licence of the rows, where a batch does not name another one."
     )

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from shared.pipelines.cleaning import check_cleaning
 from shared.pipelines.data import Data
+from shared.pipelines.dividing import check_dividing
 from shared.pipelines.from_scratch import check_pretraining
 from shared.pipelines.kinds import KINDS, METRICS, NEW_BASE, PRIMARY, KindName
 from shared.pipelines.method_fit import check_method
@@ -135,6 +136,7 @@ class PipelineSpec(Part):
             check_pretraining(self.base, self.options, self.method.name)
         check_resources(self.resources, self.method)
         check_cleaning(self.kind, self.data.cleaning, self.data.personal_data)
+        check_dividing(self.data.splits, self.data.conflicts, self.kind, facts.labelled)
         check_method(self.method, self.kind, self.labels, self.data.splits.validation)
         if self.start == "champion":
             check_start(self.base, self.method.name)

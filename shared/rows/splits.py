@@ -1,15 +1,16 @@
-"""Which side of the split a row is on: a pure function of its input, so that it never changes sides."""
+"""Which side of the split a row is on: a pure function of its input, or of the cluster it belongs to, so that it
+never changes sides."""
 
 from hashlib import sha256
 
-from shared.pipelines.data import Splits
+from shared.pipelines.dividing import Splits
 from shared.rows.base import SEPARATOR
 
 SPLITS = ("train", "validation", "test")
 
 
 def side(pipeline: str, split_key: str, shares: Splits) -> str:
-    """`train`, `validation` or `test`.
+    """`train`, `validation` or `test`, for a row that is like no other.
 
     The first 64 bits of SHA-256 over the pipeline's name and the key, as a fraction of 1: below the test
     share it is test, below test + validation it is validation.

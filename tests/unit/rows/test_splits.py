@@ -4,7 +4,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.pipelines.data import Splits
+from shared.pipelines.dividing import Splits
 from shared.rows.splits import side
 
 SHARES = Splits(validation=0.1, test=0.2)
