@@ -45,7 +45,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class DatasetVersion:
-    """An immutable snapshot. States: received, validating, sealed, quarantined, rejected."""
+    """An immutable snapshot. States: received, validating, sealed, quarantined, rejected, expired."""
 
     pipeline: str
     version: int
@@ -58,6 +58,40 @@ class DatasetVersion:
     statistics: dict[str, Any]
     parent: int
     sealed_at: datetime | None
+    merkle_root: str = ""
+    """Of the tree over its rows, in hex."""
+    licences: tuple[str, ...] = ()
+    leaks: int = 0
+    reason: str = ""
+    """Why it was rejected, or has expired."""
+
+
+@dataclass(frozen=True)
+class DatasetDiff:
+    """What changed from one dataset version to another; `changes` has counts before and after, and effect sizes."""
+
+    pipeline: str
+    first: int
+    second: int
+    added: int
+    removed: int
+    kept: int
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What a deletion of rows did; `id` is empty when there was nothing to delete."""
+
+    id: str
+    rows: int
+    batches: tuple[str, ...]
+    unknown: tuple[str, ...]
+    """Ids that the dataset does not have."""
+    dataset_versions: tuple[int, ...]
+    """Versions that held the rows and can't be read any more."""
+    model_versions: tuple[int, ...]
+    """Model versions that were trained on rows of it, and those that went on from their weights."""
 
 
 @dataclass(frozen=True)
