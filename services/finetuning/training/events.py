@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 PROGRESS_SECONDS = 0.25
+ALIVE_SECONDS = 10.0
 
 
 class Events:
@@ -14,6 +15,7 @@ class Events:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._last_progress = 0.0
+        self._last_alive = time.monotonic()
         self.closed = False
 
     def send(self, event: str, **values: Any) -> None:
@@ -31,6 +33,13 @@ class Events:
         if last or now - self._last_progress >= PROGRESS_SECONDS:
             self._last_progress = now
             self.send("progress", **values)
+
+    def alive(self) -> None:
+        """Say that work goes on where no step ends for long, unless that was said a moment ago."""
+        now = time.monotonic()
+        if now - self._last_alive >= ALIVE_SECONDS:
+            self._last_alive = now
+            self.send("alive")
 
     def log(self, level: str, message: str) -> None:
         self.send("log", level=level, message=message)

@@ -1,7 +1,7 @@
 """What every task kind gives to training, evaluation and serving."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -75,6 +75,8 @@ class Kind(ABC):
         self.options = options or Options()
         self.class_weights: Tensor | None = None
         """How much each label counts in `loss`, float32 (labels,), for kinds that are `labelled`; never in `score`."""
+        self.on_scored: Callable[[], None] = lambda: None
+        """Called now and then while `score` is under way."""
 
     @abstractmethod
     def load(self, folder: Path, labels: tuple[str, ...]) -> PreTrainedModel:
@@ -128,6 +130,7 @@ class Kind(ABC):
         for indices in by_length([example.length for example in examples], batch_size):
             batch = self.collate([examples[index] for index in indices], pad_id)
             yield indices, {name: value.to(model.device) for name, value in batch.items()}
+            self.on_scored()
 
 
 def inputs(examples: Sequence[Example], pad_id: int) -> Batch:

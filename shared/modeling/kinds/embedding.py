@@ -89,8 +89,8 @@ class Embedding(Changeable):
     ) -> dict[str, float]:
         """Over the texts of all examples."""
         places = _places(examples)
-        texts = _all_vectors(model, list(_texts(examples).values()), pad_id, batch_size)
-        queries = _all_vectors(model, [example.ids for example in examples], pad_id, batch_size)
+        texts = self._all_vectors(model, list(_texts(examples).values()), pad_id, batch_size)
+        queries = self._all_vectors(model, [example.ids for example in examples], pad_id, batch_size)
         loss, reciprocal = 0.0, 0.0
         for start in range(0, len(examples), QUERIES_AT_ONCE):
             part = slice(start, start + QUERIES_AT_ONCE)
@@ -99,6 +99,15 @@ class Embedding(Changeable):
             loss += float(choice_loss(scores, targets))
             reciprocal += float((1 / places_of(scores, targets)).sum())
         return {"loss": loss / len(examples), "mrr": reciprocal / len(examples)}
+
+    def _all_vectors(
+        self, model: PreTrainedModel, texts: Sequence[Sequence[int]], pad_id: int, batch_size: int
+    ) -> Tensor:
+        made: dict[int, Tensor] = {}
+        for indices, vectors in _in_batches(model, texts, pad_id, batch_size):
+            made |= dict(zip(indices, vectors.cpu(), strict=True))
+            self.on_scored()
+        return torch.stack([made[index] for index in range(len(texts))])
 
     def _scores(self, queries: Tensor, texts: Tensor, hidden: Tensor) -> Tensor:
         return (queries @ texts.T / self.options.temperature).masked_fill(hidden, -torch.inf)
@@ -132,13 +141,6 @@ def _answers(examples: Sequence[Example], places: dict[int, int]) -> tuple[Tenso
         line[[places[mark] for mark in example.targets if mark in places]] = True
     hidden[torch.arange(len(examples)), targets] = False
     return targets, hidden
-
-
-def _all_vectors(model: PreTrainedModel, texts: Sequence[Sequence[int]], pad_id: int, batch_size: int) -> Tensor:
-    made: dict[int, Tensor] = {}
-    for indices, vectors in _in_batches(model, texts, pad_id, batch_size):
-        made |= dict(zip(indices, vectors.cpu(), strict=True))
-    return torch.stack([made[index] for index in range(len(texts))])
 
 
 def _in_batches(

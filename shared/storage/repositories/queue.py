@@ -1,6 +1,7 @@
 """Which of the queued jobs a free worker takes.
 
-By priority; then whose share of the workers was least lately, tenants first and a tenant's pipelines next; then by age.
+By priority, where every hour since a job was made lets it rise by one, though never above the highest that waits, so that
+none starves; then whose share of the workers was least lately, tenants first and a tenant's pipelines next; then by age.
 Where no keys are configured every pipeline has a share of its own. Messages say only that a job waits: this is the
 order, so that one who floods the queue delays nobody but himself.
 """
@@ -15,6 +16,8 @@ from shared.storage.database import clock
 from shared.storage.tables import Job, Run
 
 LATELY = timedelta(hours=1)
+AGEING = timedelta(hours=1)
+"""After so long a job may be taken like one of the next higher priority."""
 START_SECONDS = 1.0
 """The least that a run counts, because starting it costs as well."""
 
@@ -26,14 +29,17 @@ def best(session: Session, device: str, named: str = "") -> str | None:
     """
     now = clock(session)
     waiting = _waiting(device, named, now)
-    top = session.scalar(select(func.max(Job.priority)).where(waiting))
-    if top is None:
+    query = select(Job.priority, Job.tenant, Job.pipeline, func.min(Job.created_at)).where(waiting)
+    groups = session.execute(query.group_by(Job.priority, Job.tenant, Job.pipeline)).all()
+    if not groups:
         return None
-    waiting &= Job.priority == top
-    query = select(Job.tenant, Job.pipeline, func.min(Job.created_at)).where(waiting)
-    groups = session.execute(query.group_by(Job.tenant, Job.pipeline)).all()
+    top = max(priority for priority, _, _, _ in groups)
+    first = [row for row in groups if row[0] + (now - row[3]) // AGEING >= top]
     used = usage(session, device, now)
-    tenant, pipeline, _ = min(groups, key=lambda row: (used[_share(row[0], row[1])], used["", row[1]], row[2], row[1]))
+    priority, tenant, pipeline, _ = min(
+        first, key=lambda row: (used[_share(row[1], row[2])], used["", row[2]], row[3], row[2])
+    )
+    waiting &= Job.priority == priority
     oldest = select(Job.id).where(waiting, Job.tenant == tenant, Job.pipeline == pipeline)
     return session.scalar(oldest.order_by(Job.created_at, Job.id).limit(1))
 

@@ -144,3 +144,13 @@ def test_a_message_for_an_unknown_job_takes_nothing(database: Database) -> None:
     assert attempts.take_next(database, "job-nobody-made", "worker", 60, 3) is None
     with database.read() as session:
         assert session.query(Job).one().state == "queued"
+
+
+def test_a_low_priority_waits_but_never_starves(any_database: Database) -> None:
+    """Three hours let it stand beside what is three priorities higher; then the share decides."""
+    low, high = create(any_database, "ads", priority=-3), create(any_database, "support")
+    for hours, best in ((2, high), (3, low)):
+        with any_database.write() as session:
+            for id, pipeline in ((low, "ads"), (high, "support")):
+                session.get_one(Job, id).created_at = clock(session) - timedelta(hours=hours * (pipeline == "ads"))
+            assert queue.best(session, "cpu") == best

@@ -29,6 +29,7 @@ class Validation:
         self._material, self._config, self._epochs, self._events = material, config, epochs, events
         self._weights, self._average = weights, average
         self.best = Best(material.kind, config)
+        material.kind.on_scored = events.alive
         if not material.validation:
             _refuse_without_rows(config, events)
 
