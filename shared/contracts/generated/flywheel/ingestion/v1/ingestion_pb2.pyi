@@ -58,7 +58,7 @@ DATASET_VERSION_STATE_REJECTED: DatasetVersionState
 DATASET_VERSION_STATE_EXPIRED: DatasetVersionState
 
 class BatchHeader(_message.Message):
-    __slots__ = ("pipeline", "batch_key", "source", "format", "encoding", "filename", "offset", "size", "dry_run", "licence")
+    __slots__ = ("pipeline", "batch_key", "source", "format", "encoding", "filename", "offset", "size", "dry_run", "licence", "sha256")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     BATCH_KEY_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class BatchHeader(_message.Message):
     SIZE_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     batch_key: str
     source: str
@@ -79,7 +80,8 @@ class BatchHeader(_message.Message):
     size: int
     dry_run: bool
     licence: str
-    def __init__(self, pipeline: _Optional[str] = ..., batch_key: _Optional[str] = ..., source: _Optional[str] = ..., format: _Optional[str] = ..., encoding: _Optional[str] = ..., filename: _Optional[str] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., dry_run: _Optional[bool] = ..., licence: _Optional[str] = ...) -> None: ...
+    sha256: str
+    def __init__(self, pipeline: _Optional[str] = ..., batch_key: _Optional[str] = ..., source: _Optional[str] = ..., format: _Optional[str] = ..., encoding: _Optional[str] = ..., filename: _Optional[str] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ..., dry_run: _Optional[bool] = ..., licence: _Optional[str] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class AppendRowsRequest(_message.Message):
     __slots__ = ("header", "row", "rows")
