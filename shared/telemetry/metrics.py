@@ -95,6 +95,11 @@ OUTBOX_LAG_SECONDS = Gauge("flywheel_outbox_lag_seconds", "How long the oldest d
 INGESTION_ROWS = Counter(
     "flywheel_ingestion_rows", "Rows by outcome: accepted, duplicate or quarantined.", ["pipeline", "outcome"]
 )
+INGESTION_RULE_ROWS = Counter(
+    "flywheel_ingestion_rule_rows",
+    "Rows by rule and what it did: changed, masked, hashed, flagged or rejected.",
+    ["pipeline", "rule", "action"],
+)
 INGESTION_BATCH_SECONDS = Histogram(
     "flywheel_ingestion_batch_seconds", "Taking in a batch.", ["pipeline"], buckets=TASK_BUCKETS
 )
