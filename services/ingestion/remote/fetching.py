@@ -55,15 +55,15 @@ class Fetcher:
 
         Raises FailedPrecondition for one that is larger than allowed, ResourceExhausted where it has no room.
         """
-        with place.open(found) as stream:
-            self._check_size(stream.found.size or 0, stream.found)
-            self._check_room(stream.found)
-            file = scratch_file(self._folder)
-            try:
+        file = scratch_file(self._folder)
+        try:
+            with place.open(found) as stream:
+                self._check_size(stream.found.size or 0, stream.found)
+                self._check_room(stream.found)
                 found = self._copy(stream.found, stream.read, file, advance)
-            except BaseException:
-                file.close()
-                raise
+        except BaseException:  # also what is told at the end of the place's own block
+            file.close()
+            raise
         file.seek(0)
         return Fetched(file, found)
 
