@@ -14,7 +14,11 @@ class Batch(Base):
     """What one client sent in one call or file. Its accepted rows lie in one Parquet part."""
 
     __tablename__ = "batches"
-    __table_args__ = (UniqueConstraint("pipeline", "batch_key"), Index(None, "pipeline", "state"))
+    __table_args__ = (
+        UniqueConstraint("pipeline", "batch_key"),
+        Index(None, "pipeline", "state"),
+        Index(None, "pipeline", "change"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     pipeline: Mapped[str]
@@ -46,6 +50,8 @@ class Batch(Base):
     index_uri: Mapped[str] = mapped_column(default="")
     """Its segment of the pipeline's index of rows; empty for batches from before there were segments."""
     index_digest: Mapped[str] = mapped_column(default="")
+    change: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Grows over all batches of the pipeline with every one that is new, held, released or rewritten."""
     journal_uri: Mapped[str] = mapped_column(default="")
     """What happened to rows that were not simply accepted; empty when there is nothing to tell."""
     journal_digest: Mapped[str] = mapped_column(default="")

@@ -70,6 +70,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_deletions_pipeline"), "deletions", ["pipeline"])
     with op.batch_alter_table("batches") as batches:
         batches.add_column(sa.Column("near_duplicates", sa.Integer(), nullable=False, server_default="0"))
+        batches.add_column(sa.Column("change", sa.BigInteger(), nullable=False, server_default="0"))
+        batches.create_index(op.f("ix_batches_pipeline_change"), ["pipeline", "change"])
         batches.add_column(sa.Column("rules", types.Json, nullable=False, server_default="[]"))
         for column in ("index_uri", "index_digest", "journal_uri", "journal_digest", "licence", "format", "encoding"):
             batches.add_column(sa.Column(column, sa.String(), nullable=False, server_default=""))
