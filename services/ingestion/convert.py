@@ -6,8 +6,10 @@ from typing import Any
 from google.protobuf.struct_pb2 import Struct, Value
 
 from services.ingestion.feedback import Kept, Opinion
+from services.ingestion.preview import Preview, PreviewedRow
 from services.ingestion.reading.received import Received, check_size
 from services.ingestion.receiving import Answer, Header
+from services.ingestion.uploads import Held
 from shared.contracts.generated.flywheel.common.v1 import common_pb2
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.errors import InvalidArgument
@@ -15,21 +17,34 @@ from shared.rows import RowError
 from shared.storage.tables import Batch, QuarantinedRow
 
 
-def header_of(message: pb.AppendRowsRequest | pb.ImportFileRequest | None) -> Header:
+def opened(message: pb.AppendRowsRequest | pb.ImportFileRequest | None) -> pb.BatchHeader:
     """Raises InvalidArgument unless the stream's first message is the header."""
     if message is None or message.WhichOneof("content") != "header":
         raise InvalidArgument("the first message of the stream must be the header", field="header")
-    return Header(message.header.pipeline, message.header.batch_key, message.header.source)
+    return message.header
 
 
-def rows_of(messages: Iterable[pb.AppendRowsRequest], limit: int) -> Iterator[Received]:
-    """The rows of a stream after its header, one by one."""
-    position = 0
+def header_of(message: pb.BatchHeader) -> Header:
+    return Header(message.pipeline, message.batch_key, message.source, message.licence)
+
+
+def row_chunks(messages: Iterable[pb.AppendRowsRequest]) -> Iterator[pb.RowChunk]:
+    """The rows of a stream after its header, as they came together."""
     for message in messages:
-        if message.WhichOneof("content") == "header":
+        content = message.WhichOneof("content")
+        if content == "header":
             raise InvalidArgument("the header came twice; one stream is one batch", field="header")
-        rows = message.rows.rows if message.HasField("rows") else [message.row] if message.HasField("row") else []
-        for row in rows:
+        if content == "rows":
+            yield message.rows
+        elif content == "row":
+            yield pb.RowChunk(rows=[message.row])
+
+
+def rows_of(chunks: Iterable[pb.RowChunk], limit: int) -> Iterator[Received]:
+    """The rows of a stream, one by one."""
+    position = 0
+    for chunk in chunks:
+        for row in chunk.rows:
             position += 1
             yield _received(position, row, limit)
 
@@ -40,6 +55,34 @@ def chunks_of(messages: Iterable[pb.ImportFileRequest]) -> Iterator[bytes]:
         if message.WhichOneof("content") == "header":
             raise InvalidArgument("the header came twice; one stream is one file", field="header")
         yield message.chunk
+
+
+def upload_message(held: Held) -> pb.Upload:
+    message = pb.Upload(received=held.received)
+    if held.batch is not None:
+        message.batch.CopyFrom(batch_message(held.batch))
+    if held.expires_at is not None:
+        message.expires_at.FromDatetime(held.expires_at)
+    return message
+
+
+def preview_message(preview: Preview) -> pb.Batch:
+    message = batch_message(preview.batch)
+    message.preview.extend(map(_previewed, preview.rows))
+    return message
+
+
+def _previewed(row: PreviewedRow) -> pb.PreviewRow:
+    message = pb.PreviewRow(
+        line=row.line,
+        outcome=row.outcome,
+        split=row.split,
+        reason=row.reason,
+        message=row.message,
+        rules=row.rules,
+    )
+    message.fields.update({name: value for name, value in (row.fields or {}).items() if value is not None})
+    return message
 
 
 def to_fields(struct: Struct) -> dict[str, Any]:
@@ -84,6 +127,11 @@ def batch_message(batch: Batch) -> pb.Batch:
         splits=common_pb2.SplitCounts(train=batch.train, validation=batch.validation, test=batch.test),
         dataset_version=batch.dataset_version or 0,
         reason=batch.reason,
+        near_duplicates=batch.near_duplicates or 0,
+        rules=[pb.RuleCount(rule=one["rule"], action=one["action"], rows=one["rows"]) for one in batch.rules or ()],
+        format=batch.format,
+        encoding=batch.encoding,
+        licence=batch.licence,
     )
     message.created_at.FromDatetime(batch.created_at)
     return message

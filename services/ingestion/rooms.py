@@ -15,6 +15,7 @@ from services.ingestion.remote.fetching import Fetcher
 from services.ingestion.remote.importing import Importer
 from services.ingestion.retention import Keeper
 from services.ingestion.sweeping import Sweeper
+from services.ingestion.uploads import Uploads
 from shared.config import Settings
 from shared.storage.artifacts import Artifacts
 from shared.storage.database import Database
@@ -28,6 +29,7 @@ class Rooms:
         scratch = settings.home / "ingestion"
         self.parts = Parts(database, artifacts)
         self.receiver = Receiver(database, self.parts, scratch)
+        self.uploads = Uploads(database, settings.home / "uploads", scratch)
         self.holding = Holding(database, artifacts, self.parts, scratch)
         self.builder = Builder(database, artifacts, self.holding)
         self.feedback = FeedbackKeeper(database, self.receiver, settings.max_row_bytes)

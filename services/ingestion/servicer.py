@@ -1,13 +1,11 @@
 """flywheel.ingestion.v1.Ingestion: convert, call, convert."""
 
-from collections.abc import Iterator
-
 import grpc
 
 from services.ingestion import convert
+from services.ingestion.doors.batches import BatchesDoor
 from services.ingestion.doors.imports import ImportsDoor
 from services.ingestion.doors.versions import OPERATOR, VersionsDoor
-from services.ingestion.reading.lines import read_lines
 from services.ingestion.rooms import Rooms
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2_grpc
@@ -23,21 +21,11 @@ def serve(server: Server, rooms: Rooms, max_row_bytes: int) -> None:
     server.add(NAME, ingestion_pb2_grpc.add_IngestionServicer_to_server, servicer)
 
 
-class IngestionServicer(ImportsDoor, VersionsDoor, ingestion_pb2_grpc.IngestionServicer):
+class IngestionServicer(BatchesDoor, ImportsDoor, VersionsDoor, ingestion_pb2_grpc.IngestionServicer):
     """The service's door."""
 
     def __init__(self, rooms: Rooms, max_row_bytes: int) -> None:
         self._rooms, self._max_row_bytes = rooms, max_row_bytes
-
-    def AppendRows(self, request_iterator: Iterator[pb.AppendRowsRequest], context: grpc.ServicerContext) -> pb.Batch:
-        header = convert.header_of(next(request_iterator, None))
-        rows = convert.rows_of(request_iterator, self._max_row_bytes)
-        return convert.answer_message(self._rooms.receiver.receive(header, rows))
-
-    def ImportFile(self, request_iterator: Iterator[pb.ImportFileRequest], context: grpc.ServicerContext) -> pb.Batch:
-        header = convert.header_of(next(request_iterator, None))
-        rows = read_lines(convert.chunks_of(request_iterator), self._max_row_bytes)
-        return convert.answer_message(self._rooms.receiver.receive(header, rows))
 
     def RecordFeedback(self, request: pb.RecordFeedbackRequest, context: grpc.ServicerContext) -> pb.Feedback:
         return convert.feedback_message(self._rooms.feedback.record(convert.opinion_of(request)))
