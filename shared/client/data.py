@@ -23,6 +23,15 @@ class ReasonCount:
 
 
 @dataclass(frozen=True)
+class RuleCount:
+    """What a rule did to how many rows: changed, masked, hashed, flagged, rejected."""
+
+    rule: str
+    action: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """What one client sent in one call or file. States: received, accepted, held, rejected."""
 
@@ -41,6 +50,12 @@ class Batch:
     reason: str
     created_at: datetime | None
     repeated_call: bool
+    near_duplicates: int = 0
+    """Accepted rows that have a near copy in the dataset."""
+    rules: "tuple[RuleCount, ...]" = ()
+    format: str = ""
+    encoding: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True)
