@@ -14,6 +14,9 @@ from shared.storage.repositories import batches, datasets, pipelines
 from shared.storage.states import DATASET_VERSION_STATES, check_transition
 from shared.storage.tables import Batch, DatasetVersion
 
+NO_RULES = {"sources", "licence", "retention"}
+"""Keys of the section `data` that do nothing to a row."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -54,7 +57,7 @@ def plan_version(session: Session, pipeline: str) -> Plan | None:
         tuple(parts),
         parent=version.parent or 0,
         schema={"kind": schema.kind, "version": schema.version, "columns": list(schema.columns)},
-        rules={**spec.data.model_dump(mode="json"), "revision": found.revision},
+        rules={**spec.data.model_dump(mode="json", exclude=NO_RULES), "revision": found.revision},
     )
     new = tuple(part for part in parts if part.batch not in older)
     return Plan(spec, manifest, new, newest.manifest_uri if newest else "")

@@ -28,9 +28,29 @@ def versions(pipeline: Pipeline, limit: Limit = 20, home: Home = None, as_json: 
         found = client.dataset_versions(pipeline, limit)
     if as_json:
         return print_json(found)
-    columns = ("version#", "state", "train#", "validation#", "test#", "new rows#", "batches#", "digest", "sealed at")
+    columns = (
+        "version#",
+        "state",
+        "train#",
+        "validation#",
+        "test#",
+        "new rows#",
+        "batches#",
+        "digest",
+        "sealed at",
+        "reason",
+    )
     rows = [
-        (one.version, one.state, *_splits(one), one.new_rows, len(one.batches), one.digest[:12], one.sealed_at)
+        (
+            one.version,
+            one.state,
+            *_splits(one),
+            one.new_rows,
+            len(one.batches),
+            one.digest[:12],
+            one.sealed_at,
+            one.reason,
+        )
         for one in found
     ]
     return console().print(table(columns, rows))

@@ -6,7 +6,21 @@ from collections.abc import Sequence
 import typer
 from typer.core import TyperGroup
 
-from shared.cli import ask, data, demo, imports, jobs, models, pipelines, platform, reports, rows, serving, texts
+from shared.cli import (
+    ask,
+    data,
+    datasets,
+    demo,
+    imports,
+    jobs,
+    models,
+    pipelines,
+    platform,
+    reports,
+    rows,
+    serving,
+    texts,
+)
 from shared.cli.doctor import doctor
 from shared.cli.search import search, searches
 from shared.cli.status import status
@@ -35,6 +49,8 @@ for command in (
     app.command()(command)
 app.command("import")(imports.import_uri)
 app.add_typer(pipelines.explain)
+for command in (datasets.card, datasets.diff, datasets.sql, datasets.export, datasets.delete):
+    data.data.command()(command)
 app.add_typer(data.data)
 
 
