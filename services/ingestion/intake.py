@@ -1,9 +1,16 @@
-"""Rows as they come -> a draft and a quarantine, chunk by chunk."""
+"""Rows as they come -> a draft, a quarantine and a journal, chunk by chunk: mapped to our names, ruled, checked."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from services.ingestion.checked import CheckedRow
 from services.ingestion.draft import Draft, DraftRow, Known
-from services.ingestion.reading.received import Received, raw_text
+from services.ingestion.journal import Journal
+from services.ingestion.quoting import quoted_row
+from services.ingestion.reading.received import Received
+from services.ingestion.rules.chain import Ruled, Rules
+from services.ingestion.rules.personal.keys import KeySource, no_key
 from services.ingestion.scratch import RecordFile
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, RowError
@@ -16,31 +23,32 @@ CHUNK_BYTES = 4 << 20
 class Intake:
     """Checks every row of a batch. A bad one goes to quarantine and never fails the batch."""
 
-    def __init__(self, spec: PipelineSpec, folder: Path, known: Known) -> None:
+    def __init__(self, spec: PipelineSpec, folder: Path, known: Known, key: KeySource = no_key) -> None:
+        """`key` gives the secret that hashes of personal data are keyed with."""
         self._spec = spec
         self._schema = SCHEMAS[spec.kind]
+        self._read = self._schema.reader(spec)
+        self._rules = Rules(spec.data, self._schema.texts, key)
         self.draft = Draft(self._schema, folder, known)
         self.quarantine = RecordFile(folder)
+        self.journal = Journal(folder)
         self.received = 0
         self.reasons: dict[str, int] = {}
-        self._chunk: list[DraftRow] = []
+        self._chunk: list[Received] = []
         self._chunk_bytes = 0
 
     @property
     def quarantined(self) -> int:
         return sum(self.reasons.values())
 
+    @property
+    def rules(self) -> list[dict[str, Any]]:
+        """What the rules did: {"rule", "action", "rows"} each."""
+        return self._rules.counts
+
     def take(self, row: Received) -> None:
         self.received += 1
-        try:
-            if isinstance(row.fields, RowError):
-                raise row.fields
-            parsed = self._schema.parse(row.fields, self._spec)
-        except RowError as error:
-            self._set_aside(row, error)
-            return
-        split = side(self._spec.name, parsed.split_key, self._spec.data.splits)
-        self._chunk.append(DraftRow(parsed.row_id, split, parsed.fields))
+        self._chunk.append(row)
         self._chunk_bytes += row.size
         if len(self._chunk) >= CHUNK_ROWS or self._chunk_bytes >= CHUNK_BYTES:
             self._flush()
@@ -52,19 +60,49 @@ class Intake:
     def close(self) -> None:
         self.draft.close()
         self.quarantine.close()
+        self.journal.close()
 
-    def _flush(self) -> None:
-        self.draft.add(self._chunk)
-        self._chunk, self._chunk_bytes = [], 0
-
-    def _set_aside(self, row: Received, error: RowError) -> None:
+    def set_aside(self, row: Received, error: RowError, row_id: str = "", rule: str = "") -> None:
+        """Puts a row into quarantine. `row_id` is there for one that was read; `rule` is what did not let it in."""
         self.reasons[error.reason] = self.reasons.get(error.reason, 0) + 1
+        self.journal.note(row.line, row_id, "quarantined", rule, detail=error.reason)
         self.quarantine.append(
             {
                 "line": row.line,
                 "reason": error.reason,
                 "field": error.field,
-                "message": error.message,
-                "raw": raw_text(row.raw),
+                "message": self._rules.redacted(error.message),
+                "raw": quoted_row(row, self._rules.redacted if self._rules.redacts else None),
             }
         )
+
+    def _flush(self) -> None:
+        chunk, self._chunk, self._chunk_bytes = self._chunk, [], 0
+        names, mapped = self._spec.data.fields, self._schema.mapped
+        ruled = iter(
+            self._rules.apply([mapped(row.fields, names) for row in chunk if not isinstance(row.fields, RowError)])
+        )
+        checked: list[CheckedRow] = []
+        for row in chunk:
+            if isinstance(row.fields, RowError):
+                self.set_aside(row, row.fields)
+            elif found := self._checked(row, next(ruled)):
+                checked.append(found)
+        self._hand_on(checked)
+
+    def _checked(self, row: Received, ruled: Ruled) -> CheckedRow | None:
+        if ruled.error is not None:
+            self.set_aside(row, ruled.error, rule=ruled.done[-1].rule)
+            return None
+        try:
+            row_id, split_key, fields = self._read(ruled.row)
+        except RowError as error:
+            self.set_aside(row, error)
+            return None
+        for rule, action, detail in ruled.done:
+            self.journal.note(row.line, row_id, action, rule, detail=detail)
+        return CheckedRow(row, row_id, split_key, fields, ruled.flags if ruled.done else ())
+
+    def _hand_on(self, rows: Sequence[CheckedRow]) -> None:
+        name, shares = self._spec.name, self._spec.data.splits
+        self.draft.add([DraftRow(row.row_id, side(name, row.split_key, shares), row.fields) for row in rows])

@@ -2,15 +2,16 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from sqlalchemy import select
 
 from services.ingestion.draft import Draft
-from services.ingestion.sweeping import ROOT, STALE_SECONDS, Sweeper
+from services.ingestion.journal import Journal
+from services.ingestion.sweeping import FOLDER, ROOT, STALE_SECONDS, Sweeper
 from shared.errors import Aborted, FlywheelError
 from shared.storage.artifacts import CHUNK_BYTES, Artifacts
 from shared.storage.database import Database
@@ -27,10 +28,13 @@ class Overtaken(Exception):
 
 @dataclass(frozen=True)
 class StoredPart:
-    """Where a part lies and the SHA-256 of the file; both empty for a batch that brought no row."""
+    """Where a part lies and the SHA-256 of the file; both empty for a batch that brought no row. The same of its
+    journal; both empty when there is nothing to tell."""
 
     uri: str = ""
     digest: str = ""
+    journal_uri: str = ""
+    journal_digest: str = ""
 
 
 class Parts:
@@ -39,15 +43,22 @@ class Parts:
     def __init__(self, database: Database, artifacts: Artifacts) -> None:
         self._database, self._artifacts = database, artifacts
 
-    def publish(self, pipeline: str, batch: str, draft: Draft, record: Callable[[Draft, StoredPart], T]) -> T:
-        """Stores the draft's part and lets `record` commit it.
+    def publish(
+        self,
+        pipeline: str,
+        batch: str,
+        draft: Draft,
+        record: Callable[[Draft, StoredPart], T],
+        journal: Journal | None = None,
+    ) -> T:
+        """Stores the draft's part and what the journal tells, and lets `record` commit it.
 
         When `record` raises Overtaken, the rows that came in meanwhile are dropped and it is asked again.
         Whatever it raises, a part that the batch does not name is removed. Ends the draft.
         """
         try:
             for _ in range(ATTEMPTS):
-                with suppress(Overtaken), self._stored(pipeline, batch, draft) as part:
+                with suppress(Overtaken), self._stored(pipeline, batch, draft, journal) as part:
                     return record(draft, part)
                 draft = draft.again()
         finally:
@@ -55,29 +66,38 @@ class Parts:
         raise Aborted(f"other batches keep bringing rows of batch {batch}; send it again", batch=batch)
 
     @contextmanager
-    def _stored(self, pipeline: str, batch: str, draft: Draft) -> Iterator[StoredPart]:
-        part = self._store(pipeline, batch, draft) if draft.rows else StoredPart()
+    def _stored(self, pipeline: str, batch: str, draft: Draft, journal: Journal | None) -> Iterator[StoredPart]:
+        stored: list[str] = []
+        name = f"{ROOT}/{pipeline}/{FOLDER}/{batch}.{new_id('part')}"
         try:
-            yield part
+            part = self._store(f"{name}.parquet", draft.file, stored) if draft.rows else ("", "")
+            told = journal.finish() if journal else None
+            if told is None:
+                yield StoredPart(*part)
+            else:
+                with told:
+                    yield StoredPart(*part, *self._store(f"{name}.journal.parquet", told, stored))
         finally:
-            if part.uri:
-                self._drop_unless_named(batch, part.uri)
+            self._drop_unless_named(batch, stored)
 
-    def _store(self, pipeline: str, batch: str, draft: Draft) -> StoredPart:
-        uri = f"{ROOT}/{pipeline}/parts/{batch}.{new_id('part')}.parquet"
-        draft.file.seek(0)
-        digest = hashlib.file_digest(draft.file, "sha256").hexdigest()  # type: ignore[arg-type]
-        draft.file.seek(0)
+    def _store(self, uri: str, content: IO[bytes], stored: list[str]) -> tuple[str, str]:
+        content.seek(0)
+        digest = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+        content.seek(0)
+        stored.append(uri)
         with self._artifacts.create(uri) as file:
-            shutil.copyfileobj(draft.file, file, CHUNK_BYTES)
-        return StoredPart(uri, digest)
+            shutil.copyfileobj(content, file, CHUNK_BYTES)
+        return uri, digest
 
-    def _drop_unless_named(self, batch: str, uri: str) -> None:
+    def _drop_unless_named(self, batch: str, stored: Collection[str]) -> None:
         """Left for `sweep` when the database can't tell: a commit that seems to have failed may have been done."""
+        if not stored:
+            return
         with suppress(FlywheelError, OSError):
             with self._database.read() as session:
-                named = session.scalar(select(Batch.part_uri).where(Batch.id == batch))
-            if named != uri:
+                query = select(Batch.part_uri, Batch.journal_uri).where(Batch.id == batch)
+                named = {uri for row in session.execute(query) for uri in row}
+            for uri in set(stored) - named:
                 self._artifacts.delete(uri)
 
     def sweep(self, stale_seconds: float = STALE_SECONDS) -> int:

@@ -18,6 +18,7 @@ from services.ingestion.parts import Overtaken, Parts, StoredPart
 from services.ingestion.preview import Preview, first_rows
 from services.ingestion.reading.files import Reading
 from services.ingestion.reading.received import Received
+from services.ingestion.rules.personal.keys import KeySource, no_key
 from shared.contracts.messages import BuildDatasetVersion
 from shared.contracts.routes import BUILD_DATASET_VERSION
 from shared.errors import Aborted, InvalidArgument, ResourceExhausted, Unavailable
@@ -28,7 +29,7 @@ from shared.storage.ids import new_id
 from shared.storage.repositories import batches, digests, pipelines
 from shared.storage.tables import Batch, QuarantinedRow
 from shared.telemetry.logs import get_logger
-from shared.telemetry.metrics import INGESTION_BATCH_SECONDS, INGESTION_ROWS
+from shared.telemetry.metrics import INGESTION_BATCH_SECONDS, INGESTION_ROWS, INGESTION_RULE_ROWS
 
 MAX_NAME_LENGTH = 256
 QUARANTINE_ROWS = 500
@@ -66,8 +67,9 @@ class Answer(NamedTuple):
 class Receiver:
     """Takes batches in. The same pipeline and key give the same batch, whoever sends it and how often."""
 
-    def __init__(self, database: Database, parts: Parts, folder: Path) -> None:
-        self._database, self._parts, self._folder = database, parts, folder
+    def __init__(self, database: Database, parts: Parts, folder: Path, key: KeySource = no_key) -> None:
+        """`key` gives the secret that hashes of personal data are keyed with."""
+        self._database, self._parts, self._folder, self._key = database, parts, folder, key
         folder.mkdir(parents=True, exist_ok=True)
 
     def receive(self, header: Header, rows: Iterable[Received], with_commit: WithCommit = _nothing_more) -> Answer:
@@ -104,7 +106,7 @@ class Receiver:
     def _taken_in(self, spec: PipelineSpec, rows: Iterable[Received]) -> Iterator[Intake]:
         with (
             refuse_when_full(),
-            closing(Intake(spec, self._folder, known_in(self._database, spec.name))) as intake,
+            closing(Intake(spec, self._folder, known_in(self._database, spec.name), self._key)) as intake,
         ):
             for row in rows:
                 intake.take(row)
@@ -135,7 +137,7 @@ class Receiver:
                 with_commit(session, batch)
                 return Answer(batch, False)
 
-        return self._parts.publish(header.pipeline, id, intake.draft, record)
+        return self._parts.publish(header.pipeline, id, intake.draft, record, intake.journal)
 
 
 def _as_read(header: Header, rows: Iterable[Received]) -> Header:
@@ -202,6 +204,9 @@ def _batch(id: str, header: Header, intake: Intake, draft: Draft, part: StoredPa
         received=intake.received,
         quarantined=intake.quarantined,
         quarantine_reasons=intake.reasons,
+        rules=intake.rules,
+        journal_uri=part.journal_uri,
+        journal_digest=part.journal_digest,
         licence=header.licence,
         format=header.format,
         encoding=header.encoding,
@@ -229,5 +234,7 @@ def _observe(batch: Batch, seconds: float) -> None:
     outcomes = {"accepted": batch.accepted, "duplicate": batch.duplicates, "quarantined": batch.quarantined}
     for outcome, rows in outcomes.items():
         INGESTION_ROWS.labels(batch.pipeline, outcome).inc(rows)
+    for one in batch.rules:
+        INGESTION_RULE_ROWS.labels(batch.pipeline, one["rule"], one["action"]).inc(one["rows"])
     INGESTION_BATCH_SECONDS.labels(batch.pipeline).observe(seconds)
     log.info("batch received", batch=batch.id, pipeline=batch.pipeline, state=batch.state, **outcomes)

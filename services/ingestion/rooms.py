@@ -14,6 +14,7 @@ from services.ingestion.remote.desk import ImportDesk
 from services.ingestion.remote.fetching import Fetcher
 from services.ingestion.remote.importing import Importer
 from services.ingestion.retention import Keeper
+from services.ingestion.rules.personal.keys import key_source
 from services.ingestion.sweeping import Sweeper
 from services.ingestion.uploads import Uploads
 from shared.config import Settings
@@ -28,7 +29,7 @@ class Rooms:
         artifacts = Artifacts(settings.resolved_artifacts_url, settings.cache_folder, settings.artifacts_endpoint)
         scratch = settings.home / "ingestion"
         self.parts = Parts(database, artifacts)
-        self.receiver = Receiver(database, self.parts, scratch)
+        self.receiver = Receiver(database, self.parts, scratch, key_source(settings))
         self.uploads = Uploads(database, settings.home / "uploads", scratch)
         self.holding = Holding(database, artifacts, self.parts, scratch)
         self.builder = Builder(database, artifacts, self.holding)

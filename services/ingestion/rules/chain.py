@@ -71,6 +71,11 @@ class Rules:
         """Counts what is done to a row elsewhere in the name of a rule."""
         self._counts[rule, action] += 1
 
+    @property
+    def redacts(self) -> bool:
+        """Whether there is personal data that the pipeline does not keep in clear."""
+        return self._personal.redacts
+
     def redacted(self, text: str) -> str:
         """A text for people to look at, without personal data that the pipeline does not keep in clear."""
         return self._personal.redacted(text) if self._personal else text

@@ -50,10 +50,15 @@ class PersonalDataRule:
         known += [national(kind) for kind in NATIONAL_KINDS]
         known.append(phones(wanted.phone_regions))
         self._finders = [finder for finder in known if finder.kind in self._policies]
+        self._redacting = [finder for finder in self._finders if self._policies[finder.kind] != "flag"]
         self._key = key
 
     def __bool__(self) -> bool:
         return bool(self._finders)
+
+    @property
+    def redacts(self) -> bool:
+        return bool(self._redacting)
 
     def suspects(self, texts: pa.Array) -> dict[int, list[Finder]]:
         """Positions of rows that may hold something, with the finders that must look closely."""
@@ -84,9 +89,8 @@ class PersonalDataRule:
 
     def redacted(self, text: str) -> str:
         """A text for people to look at, without what the pipeline does not keep in clear."""
-        finders = [finder for finder in self._finders if self._policies[finder.kind] != "flag"]
-        masks = {finder.kind: "mask" for finder in finders}
-        return self._written(text, list(_sights(text, finders)), masks)
+        masks = {finder.kind: "mask" for finder in self._redacting}
+        return self._written(text, list(_sights(text, self._redacting)), masks)
 
     def _written(self, text: str, sights: Sequence[Sight], policies: Mapping[str, str]) -> str:
         pieces, place = [], 0
