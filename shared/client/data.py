@@ -32,6 +32,19 @@ class RuleCount:
 
 
 @dataclass(frozen=True)
+class PreviewRow:
+    """A row of a dry run: accepted or quarantined, as it would be stored or why not."""
+
+    line: int
+    outcome: str
+    split: str
+    fields: dict[str, Any]
+    reason: str
+    message: str
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Batch:
     """What one client sent in one call or file. States: received, accepted, held, rejected."""
 
@@ -56,6 +69,8 @@ class Batch:
     format: str = ""
     encoding: str = ""
     licence: str = ""
+    preview: tuple[PreviewRow, ...] = ()
+    """Of a dry run."""
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,27 @@
 """Calls of the ingestion service."""
 
-import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from shared.client.connection import Connection
 from shared.client.data import Batch, DatasetVersion, QuarantinedRow, Row
 from shared.client.paging import every
-from shared.client.reading import read, struct
+from shared.client.reading import read
+from shared.client.uploading import (
+    ASK_FIRST_BYTES,
+    UPLOAD_SECONDS,
+    Progress,
+    Row_,
+    Upload,
+    behind,
+    file_digest,
+    file_messages,
+    row_messages,
+)
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.generated.flywheel.ingestion.v1.ingestion_pb2_grpc import IngestionStub
-
-UPLOAD_SECONDS = 3600.0
-"""Deadline of a stream of rows or of a file."""
-CHUNK_ROWS = 256
-CHUNK_BYTES = 1 << 19
-MESSAGE_BYTES = 1 << 20
-"""A message of rows is cut before it grows beyond this; the server takes 4 MiB."""
-
-Row_ = Mapping[str, Any]
-Progress = Callable[[int], None]
 
 
 def _silent(done: int) -> None: ...
@@ -39,38 +39,71 @@ class IngestionCalls:
         *,
         batch_key: str = "",
         source: str = "client",
+        licence: str = "",
         progress: Progress = _silent,
     ) -> Batch:
         """Streams rows as one batch, in bounded memory; `progress` is told how many were sent.
 
-        The same `batch_key` gives the same batch, however often it is sent. A list is sent again when the
-        service is away; an iterator can't be, and raises Unavailable.
+        The same `batch_key` gives the same batch, however often it is sent. A list goes on where the server is when
+        the stream was cut; an iterator can't be sent again, and raises Unavailable.
         """
-        header = pb.BatchHeader(pipeline=pipeline, batch_key=batch_key or uuid.uuid4().hex, source=source)
+        header = pb.BatchHeader(
+            pipeline=pipeline, batch_key=batch_key or uuid.uuid4().hex, source=source, licence=licence
+        )
         stub = self._ingestion.stub(IngestionStub)
-        again = isinstance(rows, Sequence)
 
-        def send() -> Any:
-            return stub.AppendRows(_row_messages(header, rows, progress), timeout=UPLOAD_SECONDS)
+        def send(offset: int) -> pb.Batch:
+            messages = row_messages(behind(header, offset), rows, progress)
+            return cast(pb.Batch, stub.AppendRows(messages, timeout=UPLOAD_SECONDS))
 
-        return read(Batch, self._ingestion.attempt(send, repeatable=again))
+        if not isinstance(rows, Sequence):
+            return read(Batch, self._ingestion.attempt(lambda: send(0), repeatable=False))
+        header.size = len(rows)
+        return read(Batch, Upload(self._ingestion, header, send).run(ask_first=False))
 
     def import_file(
-        self, pipeline: str, path: str | Path, *, batch_key: str = "", source: str = "", progress: Progress = _silent
+        self,
+        pipeline: str,
+        path: str | Path,
+        *,
+        batch_key: str = "",
+        source: str = "",
+        format: str = "",
+        encoding: str = "",
+        licence: str = "",
+        dry_run: bool = False,
+        progress: Progress = _silent,
     ) -> Batch:
-        """Streams a JSON Lines file as one batch; `progress` is told how many bytes were sent.
+        """Streams a file of rows as one batch; `progress` is told how many bytes were sent.
 
-        Without a `batch_key` the file's SHA-256 is one: the same file twice is one batch.
+        JSON Lines, JSON, CSV, TSV, Parquet, text or CoNLL columns, also in gzip, zstd or zip; format and encoding are
+        found out when they are not given. Without a `batch_key` the file's SHA-256 is one: the same file twice is one
+        batch. A stream that was cut goes on where the server is, also from another process. With `dry_run` nothing is
+        kept, and the batch has a `preview`.
         """
         path = Path(path)
-        key = batch_key or file_digest(path)
-        header = pb.BatchHeader(pipeline=pipeline, batch_key=key, source=source or path.name)
+        digest, size = file_digest(path), path.stat().st_size
+        header = pb.BatchHeader(
+            pipeline=pipeline,
+            batch_key=batch_key or digest,
+            source=source or path.name,
+            format=format,
+            encoding=encoding,
+            filename=path.name,
+            size=size,
+            dry_run=dry_run,
+            licence=licence,
+            sha256=digest,
+        )
         stub = self._ingestion.stub(IngestionStub)
 
-        def send() -> Any:
-            return stub.ImportFile(_file_messages(header, path, progress), timeout=UPLOAD_SECONDS)
+        def send(offset: int) -> pb.Batch:
+            messages = file_messages(behind(header, offset), path, progress)
+            return cast(pb.Batch, stub.ImportFile(messages, timeout=UPLOAD_SECONDS))
 
-        return read(Batch, self._ingestion.attempt(send))
+        if dry_run:
+            return read(Batch, self._ingestion.attempt(lambda: send(0)))
+        return read(Batch, Upload(self._ingestion, header, send).run(ask_first=size > ASK_FIRST_BYTES))
 
     def batch(self, batch: str) -> Batch:
         stub = self._ingestion.stub(IngestionStub)
@@ -121,36 +154,3 @@ class IngestionCalls:
         request = pb.ListQuarantineRequest(pipeline=pipeline, batch=batch)
         found = every(self._ingestion, stub.ListQuarantine, request, "rows", limit)
         return [read(QuarantinedRow, row) for row in found]
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _row_messages(header: pb.BatchHeader, rows: Iterable[Row_], progress: Progress) -> Iterator[pb.AppendRowsRequest]:
-    yield pb.AppendRowsRequest(header=header)
-    chunk, size, sent = pb.RowChunk(), 0, 0
-    for row in rows:
-        made = struct(row)
-        size += made.ByteSize()
-        if chunk.rows and (size > MESSAGE_BYTES or len(chunk.rows) == CHUNK_ROWS):
-            yield pb.AppendRowsRequest(rows=chunk)
-            sent += len(chunk.rows)
-            progress(sent)
-            chunk, size = pb.RowChunk(), made.ByteSize()
-        chunk.rows.append(made)
-    if chunk.rows:
-        yield pb.AppendRowsRequest(rows=chunk)
-    progress(sent + len(chunk.rows))
-
-
-def _file_messages(header: pb.BatchHeader, path: Path, progress: Progress) -> Iterator[pb.ImportFileRequest]:
-    yield pb.ImportFileRequest(header=header)
-    sent = 0
-    with path.open("rb") as file:
-        while piece := file.read(CHUNK_BYTES):
-            yield pb.ImportFileRequest(chunk=piece)
-            sent += len(piece)
-            progress(sent)
