@@ -7,17 +7,18 @@ entry that is delivered again, in whatever company, is known for done.
 import hashlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from services.ingestion.following.entries import rows_of, unusable
 from services.ingestion.following.mapping import renamed
+from services.ingestion.reading.received import Received
 from services.ingestion.receiving import Header, Receiver
 from shared.config import Settings
 from shared.errors import Aborted, FlywheelError, NotFound, RetryableError
-from shared.messaging.streams import Entry, StreamGroup, stream_server
+from shared.messaging.streams import BEGINNING, Entry, StreamGroup, order, stream_server
 from shared.pipelines.schema import PipelineSpec
 from shared.pipelines.sources import FollowedSource
 from shared.storage.database import Database
@@ -91,7 +92,8 @@ class StreamFollower:
     def _restart(self, group: StreamGroup) -> None:
         with self._database.read() as session:
             state = sources.find(session, self._spec.name, self._source.name)
-            self._done = str(state.cursor.get("done", "")) if state else ""
+        known = str(state.cursor.get("done", "")) if state else ""
+        self._done = max(known, self._done, key=lambda id: order(id or BEGINNING))
         group.make(self._done)
         self._pay(group)
         self._next_note = 0.0
@@ -122,29 +124,32 @@ class StreamFollower:
 
     def _receive(self, group: StreamGroup, entries: Sequence[Entry]) -> None:
         """One batch; when something in it can't be handled at all it is halved until that one is alone, and set aside."""
-        try:
-            self._take_in(entries, alone=False)
-        except (RetryableError, Aborted, NotFound):
-            raise
-        except Exception as error:
-            log.exception(
-                "entries can't be taken in", source=self._source.name, first=entries[0].id, count=len(entries)
-            )
-            if len(entries) > 1:
-                middle = len(entries) // 2
-                self._receive(group, entries[:middle])
-                self._receive(group, entries[middle:])
-                return
-            self._take_in(entries, alone=True, why=f"{type(error).__name__}")
+        trouble = self._tried(entries)
+        if trouble and len(entries) > 1:
+            middle = len(entries) // 2
+            self._receive(group, entries[:middle])
+            self._receive(group, entries[middle:])
+            return
+        if trouble:
+            log.error("an entry can't be taken in", source=self._source.name, id=entries[0].id, error=repr(trouble))
+            self._take_in(entries, unusable(entries, type(trouble).__name__))
         self._owed += [entry.id for entry in entries]
         for entry in entries:
             self._buffer.pop(entry.id, None)
         self._pay(group)
 
-    def _take_in(self, entries: Sequence[Entry], *, alone: bool, why: str = "") -> None:
+    def _tried(self, entries: Sequence[Entry]) -> Exception | None:
+        """Takes entries in. Returns what is wrong with them; raises what passes, or concerns the whole pipeline."""
+        try:
+            self._take_in(entries, rows_of(entries, self._settings.max_row_bytes))
+        except (RetryableError, Aborted, NotFound):
+            raise
+        except Exception as error:
+            return error
+        return None
+
+    def _take_in(self, entries: Sequence[Entry], rows: Iterator[Received]) -> None:
         source, spec = self._source, self._spec
-        limit = self._settings.max_row_bytes
-        rows = unusable(entries, why) if alone else rows_of(entries, limit)
         header = Header(spec.name, _key(source.name, entries), source.name)
 
         def with_commit(session: Session, batch: Batch) -> None:
@@ -164,7 +169,7 @@ class StreamFollower:
             if others & set(ids):
                 raise Aborted("another consumer committed some of these entries")
             committed[self._consumer] = ids
-            cursor["committed"], cursor["done"] = committed, self._done
+            cursor["committed"] = committed
 
         return change
 
@@ -193,13 +198,13 @@ class StreamFollower:
         metrics.INGESTION_SOURCE_FAILING.labels(name, source).set(0)
         with self._database.write() as session:
             sources.note(session, name, source, pending=waiting, error="")
-            cursor = dict(sources.held(session, name, source).cursor)
-            cursor["committed"] = {
+            row = sources.held(session, name, source)
+            committed = {
                 consumer: ids
-                for consumer, ids in cursor.get("committed", {}).items()
+                for consumer, ids in row.cursor.get("committed", {}).items()
                 if consumer in holders or records.get(consumer) != ids
             }
-            sources.held(session, name, source).cursor = cursor
+            row.cursor = {"committed": committed, "done": standing.done}
 
     def _tell(self, error: Exception) -> None:
         words = error.message if isinstance(error, FlywheelError) else f"{type(error).__name__}: {error}"
