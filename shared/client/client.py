@@ -5,6 +5,7 @@ from typing import Self
 
 from shared.client.connection import Connection
 from shared.client.control import ControlCalls
+from shared.client.datasets import DatasetCalls
 from shared.client.imports import ImportCalls
 from shared.client.inference import InferenceCalls
 from shared.client.ingestion import IngestionCalls
@@ -18,7 +19,7 @@ TIMEOUT_SECONDS = 30.0
 PATIENCE_SECONDS = 10.0
 
 
-class FlywheelClient(InferenceCalls, ServingCalls, IngestionCalls, ImportCalls, ControlCalls):
+class FlywheelClient(InferenceCalls, ServingCalls, IngestionCalls, DatasetCalls, ImportCalls, ControlCalls):
     """Talks to a platform; thread-safe, opens its channels on first use.
 
     Every call has a deadline of `timeout` seconds. Calls that are safe to repeat are repeated for `patience`
