@@ -1,22 +1,24 @@
 """A batch from its first row to its commit: all of it becomes visible in one transaction, or nothing does."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from errno import EDQUOT, EFBIG, ENOSPC
+from itertools import chain, islice
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from services.ingestion.draft import Draft, Known
+from services.ingestion.draft import Draft
+from services.ingestion.index.indexes import Indexes
 from services.ingestion.intake import Intake
-from services.ingestion.parts import Overtaken, Parts, StoredPart
+from services.ingestion.parts import Overtaken, Parts, Publishable, StoredPart
 from services.ingestion.preview import Preview, first_rows
-from services.ingestion.reading.files import Reading
 from services.ingestion.reading.received import Received
 from services.ingestion.rules.personal.keys import KeySource, no_key
 from shared.contracts.messages import BuildDatasetVersion
@@ -26,7 +28,7 @@ from shared.pipelines.schema import PipelineSpec
 from shared.storage import outbox
 from shared.storage.database import Database, clock
 from shared.storage.ids import new_id
-from shared.storage.repositories import batches, digests, pipelines
+from shared.storage.repositories import batches, pipelines, row_index
 from shared.storage.tables import Batch, QuarantinedRow
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import INGESTION_BATCH_SECONDS, INGESTION_ROWS, INGESTION_RULE_ROWS
@@ -50,6 +52,14 @@ class Header:
     """As the rows turned out to be in; see `Reading`."""
 
 
+@runtime_checkable
+class Tells(Protocol):
+    """Rows that tell what they were read in, once they were read."""
+
+    format: str
+    encoding: str
+
+
 WithCommit = Callable[[Session, Batch], None]
 """Runs inside the transaction that makes a new batch visible; what it raises undoes all of it."""
 
@@ -67,9 +77,12 @@ class Answer(NamedTuple):
 class Receiver:
     """Takes batches in. The same pipeline and key give the same batch, whoever sends it and how often."""
 
-    def __init__(self, database: Database, parts: Parts, folder: Path, key: KeySource = no_key) -> None:
+    def __init__(
+        self, database: Database, parts: Parts, indexes: Indexes, folder: Path, key: KeySource = no_key
+    ) -> None:
         """`key` gives the secret that hashes of personal data are keyed with."""
-        self._database, self._parts, self._folder, self._key = database, parts, folder, key
+        self._database, self._parts, self._indexes = database, parts, indexes
+        self._folder, self._key = folder, key
         folder.mkdir(parents=True, exist_ok=True)
 
     def receive(self, header: Header, rows: Iterable[Received], with_commit: WithCommit = _nothing_more) -> Answer:
@@ -106,7 +119,7 @@ class Receiver:
     def _taken_in(self, spec: PipelineSpec, rows: Iterable[Received]) -> Iterator[Intake]:
         with (
             refuse_when_full(),
-            closing(Intake(spec, self._folder, known_in(self._database, spec.name), self._key)) as intake,
+            closing(Intake(spec, self._folder, self._indexes, self._key)) as intake,
         ):
             for row in rows:
                 intake.take(row)
@@ -124,12 +137,13 @@ class Receiver:
                 found = batches.by_key(session, header.pipeline, header.batch_key)
                 if found:
                     return Answer(found, True)
-                if digests.add(session, header.pipeline, id, draft.digests()) != draft.rows:
+                if draft.is_overtaken(self._indexes.view_in(session, spec)):
                     raise Overtaken
                 batch = _batch(id, header, intake, draft, part)
                 batch.created_at = batch.updated_at = clock(session)
+                row_index.changed(session, batch)
                 session.add(batch)
-                for chunk in intake.quarantine.chunks(QUARANTINE_ROWS):
+                for chunk in chain(intake.quarantine.chunks(QUARANTINE_ROWS), _refused(draft)):
                     rows = [{"pipeline": header.pipeline, "batch": id, **row} for row in chunk]
                     session.execute(insert(QuarantinedRow), rows)
                 if draft.rows:
@@ -141,17 +155,14 @@ class Receiver:
 
 
 def _as_read(header: Header, rows: Iterable[Received]) -> Header:
-    return replace(header, format=rows.format, encoding=rows.encoding) if isinstance(rows, Reading) else header
+    return replace(header, format=rows.format, encoding=rows.encoding) if isinstance(rows, Tells) else header
 
 
-def known_in(database: Database, pipeline: str) -> Known:
-    """Asks the pipeline's index which digests it has."""
-
-    def known(wanted: Sequence[bytes]) -> set[bytes]:
-        with database.read() as session:
-            return digests.known(session, pipeline, wanted)
-
-    return known
+def _refused(draft: Draft) -> Iterator[list[dict[str, object]]]:
+    """Rows that were fit, as the table of quarantined rows has them."""
+    rest = draft.refused()
+    while chunk := list(islice(rest, QUARANTINE_ROWS)):
+        yield [{name: value for name, value in one._asdict().items() if name != "row_id"} for one in chunk]
 
 
 @contextmanager
@@ -193,17 +204,19 @@ def _check_unchanged(session: Session, spec: PipelineSpec) -> None:
 
 
 def _batch(id: str, header: Header, intake: Intake, draft: Draft, part: StoredPart) -> Batch:
-    rejected = intake.quarantined == intake.received
+    reasons = dict(Counter(intake.reasons) + Counter(draft.reasons))
+    quarantined = sum(reasons.values())
+    rejected = quarantined == intake.received
     return Batch(
         id=id,
         pipeline=header.pipeline,
         batch_key=header.batch_key,
         source=header.source,
         state="rejected" if rejected else "accepted",
-        reason=f"no row can be used; most often {_commonest(intake.reasons)}" if rejected else "",
+        reason=f"no row can be used; most often {_commonest(reasons)}" if rejected else "",
         received=intake.received,
-        quarantined=intake.quarantined,
-        quarantine_reasons=intake.reasons,
+        quarantined=quarantined,
+        quarantine_reasons=reasons,
         rules=intake.rules,
         journal_uri=part.journal_uri,
         journal_digest=part.journal_digest,
@@ -214,15 +227,18 @@ def _batch(id: str, header: Header, intake: Intake, draft: Draft, part: StoredPa
     )
 
 
-def draft_columns(draft: Draft, part: StoredPart) -> dict[str, object]:
+def draft_columns(draft: Publishable, part: StoredPart) -> dict[str, object]:
     """What a batch's row says about its accepted rows."""
     return {
         "accepted": draft.rows,
         "duplicates": draft.duplicates,
+        "near_duplicates": draft.near_duplicates,
         **draft.splits,
         "statistics": draft.statistics,
         "part_uri": part.uri,
         "part_digest": part.digest,
+        "index_uri": part.index_uri,
+        "index_digest": part.index_digest,
     }
 
 
