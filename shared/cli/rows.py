@@ -1,4 +1,4 @@
-"""`flywheel ingest FILE`: a JSON Lines file as one batch."""
+"""`flywheel ingest FILE`: a file of rows as one batch."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +11,23 @@ from shared.cli.output import console, print_json
 if TYPE_CHECKING:
     from shared.client.data import Batch
 
-RowsFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines: one row a line, UTF-8.")]
+RowsFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="JSON Lines, JSON, CSV, TSV, Parquet, text or CoNLL; also in gzip, zstd, zip."),
+]
 BatchKey = Annotated[str, typer.Option(help="The same key is the same batch; the file's SHA-256 when absent.")]
 Source = Annotated[str, typer.Option(help="Where the rows came from; the file's name when absent.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the rows here and send nothing.")]
+Format = Annotated[
+    str,
+    typer.Option(
+        help="jsonl, json, csv, tsv, parquet, text, paragraphs, conll, sharegpt or alpaca; found out when absent."
+    ),
+]
+Encoding = Annotated[str, typer.Option(help="Such as utf-8, gb18030, big5, latin-1; found out when absent.")]
+Licence = Annotated[str, typer.Option(help="Licence of the rows; it goes into the dataset versions.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the first rows as they would be stored, and what would be refused.")
+]
 
 
 def ingest(
@@ -22,29 +35,30 @@ def ingest(
     pipeline: PipelineOption,
     batch_key: BatchKey = "",
     source: Source = "",
+    format: Format = "",
+    encoding: Encoding = "",
+    licence: Licence = "",
     dry_run: DryRun = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a file of rows to a pipeline."""
+    """Send a file of rows to a pipeline. What was cut goes on where it was when it is sent again."""
     from shared.errors import InvalidArgument
 
     if not file.is_file():
         raise InvalidArgument(f"{file}: no such file")
-    with connect(home) as client:
-        if dry_run:
-            from shared.cli.checking import check_file, show_check
-
-            found = check_file(file, client.pipeline(pipeline))
-            print_json(found) if as_json else show_check(file, found)
-            raise typer.Exit(0 if found.accepted and not found.refused else 1)
-        with UploadBar(file.stat().st_size, as_json) as advance:
-            batch = client.import_file(pipeline, file, batch_key=batch_key, source=source, progress=advance)
+    told = {"source": source, "format": format, "encoding": encoding, "licence": licence}
+    with connect(home) as client, UploadBar(file.stat().st_size, as_json) as advance:
+        batch = client.import_file(pipeline, file, batch_key=batch_key, dry_run=dry_run, progress=advance, **told)
     if as_json:
         print_json(batch)
+    elif dry_run:
+        from shared.cli.previewing import show_preview
+
+        show_preview(file, batch)
     else:
         show_batch(batch)
-    if batch.state == "rejected":
+    if batch.state == "rejected" or (dry_run and (batch.quarantined or not batch.accepted)):
         raise typer.Exit(1)
 
 
@@ -80,6 +94,10 @@ def show_batch(batch: "Batch") -> None:
         f"  {batch.received:,} rows: {batch.accepted:,} accepted, {batch.duplicates:,} duplicates, "
         f"{batch.quarantined:,} in quarantine"
     )
+    if batch.near_duplicates:
+        console().print(f"  {batch.near_duplicates:,} have a near copy in the dataset")
+    for rule in batch.rules:
+        console().print(f"  {rule.rule}: {rule.rows:,} {rule.action}")
     for reason in batch.quarantine_reasons:
         console().print(f"    {reason.reason}: {reason.rows:,}")
     if batch.quarantined:
