@@ -2,9 +2,8 @@
 
 import threading
 import time
-from types import TracebackType
-from typing import Self
 
+from shared.beside import Beside
 from shared.errors import LeaseLost, Unavailable
 from shared.storage.database import Database
 from shared.storage.leases import Lease
@@ -15,29 +14,18 @@ NOTE_SECONDS = 1.0
 log = get_logger(__name__)
 
 
-class Holding:
+class Holding(Beside):
     """Keeps `lease` from a thread of its own for as long as the block lasts."""
 
     def __init__(self, database: Database, lease: Lease, seconds: float, draining: threading.Event) -> None:
+        super().__init__(f"hold {lease.id}")
         self._database = database
         self._lease = lease
         self._seconds = seconds
         self._draining = draining
-        self._ended = threading.Event()
         self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"hold {lease.id}", daemon=True)
         self.done = 0
         self.total = 0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
 
     def step(self, work: int) -> None:
         """Counts work as done. Raises LeaseLost when someone else has it now, Unavailable when draining."""
@@ -47,9 +35,9 @@ class Holding:
         if self._draining.is_set():
             raise Unavailable("this worker is draining", retry_seconds=0.1)
 
-    def _keep(self) -> None:
+    def work(self) -> None:
         renewed = time.monotonic()
-        while not self._ended.wait(min(self._seconds / 3, NOTE_SECONDS)):
+        while not self.over.wait(min(self._seconds / 3, NOTE_SECONDS)):
             try:
                 with self._database.write() as session:
                     evaluations.progress(session, self._lease, self.done, self.total, self._seconds)

@@ -2,12 +2,10 @@
 
 import os
 import socket
-import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from services.finetuning.revision import code_revision
+from shared.beside import Beside
 from shared.contracts.routes import RUN_JOB
 from shared.errors import Unavailable
 from shared.storage.database import Database, clock
@@ -29,30 +27,21 @@ def devices_of(queues: list[str]) -> list[str]:
     return [device for device in RUN_JOB.devices if RUN_JOB.queue_for(device) in queues]
 
 
-class Heartbeat:
+class Heartbeat(Beside):
     """While it is open the worker's row is kept fresh, from a thread of its own; one that ends well takes its row away."""
 
     def __init__(self, database: Database, devices: list[str], seconds: float = BEAT_SECONDS) -> None:
+        super().__init__("heartbeat")
         self._database, self._devices, self._seconds = database, devices, seconds
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-        self._safely(self._leave)
-
-    def _run(self) -> None:
+    def work(self) -> None:
         while True:
             self._safely(self._beat)
-            if self._over.wait(self._seconds):
+            if self.over.wait(self._seconds):
                 return
+
+    def leave(self) -> None:
+        self._safely(self._sign_off)
 
     def _safely(self, write: Callable[[], None]) -> None:
         try:
@@ -70,7 +59,7 @@ class Heartbeat:
                     session.add(row)
                 row.heard_at = now
 
-    def _leave(self) -> None:
+    def _sign_off(self) -> None:
         with self._database.write() as session:
             for device in self._devices:
                 row = session.get(TrainingWorker, (worker_name(), device))

@@ -2,11 +2,10 @@
 
 import threading
 import time
-from types import TracebackType
-from typing import Self
 
 from sqlalchemy import select, update
 
+from shared.beside import Beside
 from shared.errors import LeaseLost, Unavailable
 from shared.storage import leases
 from shared.storage.database import Database, clock
@@ -19,17 +18,16 @@ LOOK_SECONDS = 0.5
 log = get_logger(__name__)
 
 
-class JobWatch:
+class JobWatch(Beside):
     """While it is open the lease is renewed each third of its time.
 
     A database that does not answer is no reason to stop: whether the job was lost is known once it is back.
     """
 
     def __init__(self, database: Database, lease: Lease, lease_seconds: float) -> None:
+        super().__init__(f"watch {lease.id}")
         self._database, self._lease, self._seconds = database, lease, lease_seconds
-        self._over = threading.Event()
         self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"watch {lease.id}", daemon=True)
         self.cancel = False
         """The owner wants the job cancelled."""
         self.pause = False
@@ -40,19 +38,9 @@ class JobWatch:
         if self._lost.is_set():
             raise LeaseLost(f"job {self._lease.id}: fence {self._lease.fence} is stale", id=self._lease.id)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
+    def work(self) -> None:
         renewal_due = time.monotonic() + self._seconds / 3
-        while not self._over.wait(min(LOOK_SECONDS, self._seconds / 6)):
+        while not self.over.wait(min(LOOK_SECONDS, self._seconds / 6)):
             try:
                 self._look()
                 if time.monotonic() >= renewal_due:
