@@ -33,6 +33,7 @@ BINARY_SHARE = 0.1
 WEAK_BYTES = 8
 WEAK_LINES = 0.1
 """Fewer foreign bytes, or in a smaller share of the lines: damaged UTF-8, not another encoding."""
+PARTS = 5
 MARK_NAME = "flywheel.mark"
 
 
@@ -145,7 +146,17 @@ def _is_utf8(head: bytes) -> bool:
 
 
 def _guess(head: bytes) -> str:
+    """Of the whole, or what most of its parts say: a damaged line rules out every encoding."""
+    if found := _best(head):
+        return found
+    lines = [line for line in head.split(b"\n") if not line.isascii()]
+    step = -(-len(lines) // PARTS)
+    parts = [_best(b"\n".join(lines[start : start + step])) for start in range(0, len(lines), step)]
+    return max(filter(None, parts), key=parts.count, default=UTF8)
+
+
+def _best(data: bytes) -> str:
     from charset_normalizer import from_bytes
 
-    best = from_bytes(head, cp_isolation=list(GUESSED)).best()
-    return best.encoding if best else UTF8
+    best = from_bytes(data, cp_isolation=list(GUESSED)).best()
+    return best.encoding if best else ""
