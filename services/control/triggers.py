@@ -67,7 +67,7 @@ def decide(session: Session, pipeline: Pipeline, dataset: DatasetVersion) -> Dec
         return Decision("no", f"superseded by dataset version {newest.version}")
     if spec.trigger.new_rows is None:
         return Decision("no", "the pipeline has no new_rows trigger")
-    last = status.newest_job(session, pipeline.name)
+    last = _last_job(session, pipeline.name)
     rows = new_rows(session, dataset, last)
     seen = f"{rows} new rows since {f'dataset version {last.dataset_version}' if last else 'the start'}"
     if rows < spec.trigger.new_rows:
@@ -110,7 +110,7 @@ def obstacle(session: Session, dataset: DatasetVersion) -> str | None:
 def new_rows(session: Session, dataset: DatasetVersion, last: Job | None) -> int:
     """Accepted rows in batches that some version since the last job's lacks: new ones, and released ones."""
     since = last.dataset_version if last else dataset.version
-    earlier = (DatasetVersion.pipeline == dataset.pipeline) & (DatasetVersion.state == "sealed")
+    earlier = (DatasetVersion.pipeline == dataset.pipeline) & DatasetVersion.state.in_(("sealed", "expired"))
     earlier &= (DatasetVersion.version >= since) & (DatasetVersion.version < dataset.version)
     versions = session.scalars(select(DatasetVersion.version).where(earlier)).all()
     always = (
@@ -161,6 +161,17 @@ def newest_decision(session: Session, pipeline: str, version: int) -> TriggerDec
         TriggerDecision.trigger == NEW_ROWS,
     )
     return session.scalars(query.order_by(TriggerDecision.id.desc()).limit(1)).one_or_none()
+
+
+def _last_job(session: Session, pipeline: str) -> Job | None:
+    """The job that was created last to make a version, but for one that had nothing to begin with: rows of its dataset
+    version were deleted before it was its turn."""
+    expired = select(DatasetVersion.version).where(
+        DatasetVersion.pipeline == pipeline, DatasetVersion.state == "expired"
+    )
+    without_rows = Job.state.in_(("queued", "failed")) & Job.dataset_version.in_(expired)
+    query = select(Job).where(Job.pipeline == pipeline, Job.sort == "train", ~without_rows)
+    return session.scalars(query.order_by(Job.created_at.desc(), Job.id.desc()).limit(1)).one_or_none()
 
 
 def _cooldown_left(session: Session, spec: PipelineSpec, last: Job | None) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from services.evaluation.frozen import manifest_uri
+from services.evaluation.frozen import judging_uri, manifest_uri
 from shared.errors import NotFound
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.repositories import models
@@ -38,6 +38,6 @@ def read_case(session: Session, model: str, version: int) -> Case:
         candidate,
         champion,
         PipelineSpec.model_validate(job.spec),
-        manifest_uri(session, candidate),
+        judging_uri(session, candidate),
         manifest_uri(session, champion) if champion else None,
     )

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from shared.errors import NotFound
 from shared.storage.artifacts import Artifacts
 from shared.storage.datasets import read_manifest, read_rows
+from shared.storage.repositories import datasets
 from shared.storage.tables import DatasetVersion, ModelVersion
 
 Row = dict[str, Any]
@@ -34,6 +35,14 @@ def manifest_uri(session: Session, version: ModelVersion) -> str:
     if row is None or not row.manifest_uri:
         raise NotFound(f"dataset {version.model} has no sealed version {version.dataset_version}")
     return row.manifest_uri
+
+
+def judging_uri(session: Session, version: ModelVersion) -> str:
+    """Where the manifest is whose test rows judge a version: its own dataset version's or, when rows of that were
+    deleted since, that of the newest one, which has what is left of them. Raises NotFound."""
+    row = session.get(DatasetVersion, (version.model, version.dataset_version))
+    newest = datasets.newest_sealed(session, version.model) if row and row.state == "expired" else None
+    return newest.manifest_uri if newest else manifest_uri(session, version)
 
 
 def select_rows(artifacts: Artifacts, candidate_uri: str, champion_uri: str | None, most: int) -> FrozenRows:

@@ -133,7 +133,8 @@ def _manifest_uri(session: Session, job: Job) -> str:
     if version is None:
         raise NotFound(f"{job.pipeline} has no dataset version {job.dataset_version}", pipeline=job.pipeline)
     if version.state != "sealed":
-        raise FailedPrecondition(f"dataset version {job.dataset_version} of {job.pipeline} is {version.state}")
+        why = f": {version.reason}" if version.reason else ""
+        raise FailedPrecondition(f"dataset version {job.dataset_version} of {job.pipeline} is {version.state}{why}")
     return version.manifest_uri
 
 

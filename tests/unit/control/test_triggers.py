@@ -227,3 +227,32 @@ def test_a_version_that_nothing_can_be_learnt_from_starts_no_job(
     assert reason in decision.reason
     with database.write() as session, pytest.raises(FailedPrecondition, match="can't be trained on"):
         training.create(session, training.Order(history.NAME), device="cpu", max_attempts=3)
+
+
+def expire(database: Database, version: int) -> None:
+    with database.write() as session:
+        session.get_one(DatasetVersion, (history.NAME, version)).state = "expired"
+
+
+def test_a_version_whose_rows_were_deleted_gives_its_turn_to_the_next(database: Database) -> None:
+    start_with(database, 100)
+    consider(database, 1)
+    expire(database, 1)
+    with database.write() as session:
+        history.seal(session, 2, "b1")
+        job = session.scalars(select(Job)).one()
+    assert consider(database, 2) == Decision("wait", f"100 new rows since the start; {job.id} is active")
+    with database.write() as session:
+        session.get_one(Job, job.id).state = "failed"
+    assert consider(database, 2) == Decision("start", "100 new rows since the start; 100 are needed")
+
+
+def test_rows_are_counted_on_from_a_version_that_has_expired_since(database: Database) -> None:
+    start_with(database, 100)
+    consider(database, 1)
+    expire(database, 1)
+    with database.write() as session:
+        session.scalars(select(Job)).one().state = "succeeded"
+        history.add_batch(session, "b2", 40)
+        history.seal(session, 2, "b1", "b2")
+    assert consider(database, 2) == Decision("no", "40 new rows since dataset version 1; 100 are needed")
