@@ -24,6 +24,7 @@ from shared.cli import (
 from shared.cli.doctor import doctor
 from shared.cli.search import search, searches
 from shared.cli.status import status
+from shared.cli.suspects import suspects
 from shared.cli.verify import verify
 from shared.errors import Cancelled, DeadlineExceeded, FlywheelError, Unavailable
 
@@ -49,7 +50,7 @@ for command in (
     app.command()(command)
 app.command("import")(imports.import_uri)
 app.add_typer(pipelines.explain)
-for command in (datasets.card, datasets.diff, datasets.sql, datasets.export, datasets.delete):
+for command in (datasets.card, datasets.diff, datasets.sql, datasets.export, datasets.delete, suspects):
     data.data.command()(command)
 app.add_typer(data.data)
 
