@@ -8,6 +8,7 @@ import pytest
 
 from shared.client.client import FlywheelClient
 from shared.client.operations import LineageGraph
+from shared.client.suspects import find_suspects
 from shared.errors import GateNotPassed, NotFound
 from tests.support.platform import Platform, wait_for_champion, wait_until_served
 from tests.support.rows import tweets
