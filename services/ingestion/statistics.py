@@ -29,7 +29,7 @@ def count_row(statistics: Statistics, split: str, labels: Sequence[str], lengths
         _add_label(of_split["labels"], label, 1)
     for measure, length in lengths.items():
         found = of_split["lengths"].setdefault(measure, {"buckets": {}, "sum": 0, "max": 0})
-        bucket = _bucket(length)
+        bucket = bucket_of(length)
         found["buckets"][bucket] = found["buckets"].get(bucket, 0) + 1
         found["sum"] += length
         found["max"] = max(found["max"], length)
@@ -100,7 +100,8 @@ def _quantile(buckets: Sequence[tuple[int, int]], rank: float) -> int:
 
 
 @lru_cache(maxsize=65_536)
-def _bucket(length: int) -> str:
+def bucket_of(length: int) -> str:
+    """The bucket that a length is counted in."""
     if length <= EXACT:
         return str(length)
     return str(EXACT + math.ceil(math.log(length / EXACT) / math.log(GROWTH)))
