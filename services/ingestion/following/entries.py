@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from services.ingestion.reading.lines import read_lines
+from services.ingestion.reading.lines import fields_of
 from services.ingestion.reading.received import Received, check_size
-from shared.errors import InvalidArgument
 from shared.messaging.streams import Entry
 from shared.rows import Reason, RowError
 
@@ -29,14 +28,8 @@ def unusable(entries: Sequence[Entry], why: str) -> Iterator[Received]:
 
 
 def _from_json(position: int, data: bytes, limit: int) -> Received:
-    try:
-        # between tokens a line's end is white space, and in a text JSON does not allow it
-        row = next(read_lines([data.replace(b"\n", b" ")], limit), None)
-    except InvalidArgument as error:
-        return Received(position, RowError(Reason.MALFORMED_JSON, "", error.message), data, len(data))
-    if row is None:
-        return Received(position, RowError(Reason.MALFORMED_JSON, "", "the field row is empty"), data, len(data))
-    return row._replace(line=position)
+    # between tokens a line's end is white space, and in a text JSON does not allow it
+    return Received(position, fields_of(data.replace(b"\n", b" "), len(data), limit), data, len(data))
 
 
 def _from_fields(position: int, fields: Mapping[bytes, bytes], limit: int) -> Received:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
+from services.ingestion.reading.sniffing import check_format
 from services.ingestion.remote.policy import Policy
 from services.ingestion.remote.uris import parse_uri
 from shared.errors import InvalidArgument, ResourceExhausted
@@ -55,6 +56,7 @@ class ImportDesk:
         Raises InvalidArgument, or PermissionDenied for what the operator does not allow.
         """
         _check_names(wish)
+        check_format(wish.format)
         self._policy.check(parse_uri(wish.uri))
         with self._database.write() as session:
             pipelines.get(session, wish.pipeline)

@@ -8,19 +8,16 @@ import hashlib
 import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from time import monotonic
 
 from sqlalchemy.orm import Session
 
-from services.ingestion.following.mapping import renamed
-from services.ingestion.reading.received import Received
-from services.ingestion.receiving import Header, Receiver, refuse_when_full
+from services.ingestion.receiving import MAX_NAME_LENGTH, Header, Receiver, refuse_when_full
 from services.ingestion.remote.fetching import Fetched, Fetcher
 from services.ingestion.remote.places import Found, Place
-from services.ingestion.remote.progress import CountedFile, Heart, Progress
-from services.ingestion.remote.reading import rows_of
+from services.ingestion.remote.progress import Heart, Progress
+from services.ingestion.remote.reading import FetchedRows, Manner
 from services.ingestion.remote.uris import shown
 from shared.config import Settings
 from shared.errors import Aborted, Cancelled, FlywheelError, LeaseLost, NotFound, RetryableError, Unavailable
@@ -158,32 +155,24 @@ class Importer:
             if turn.row.source:
                 sources.add_rows(session, turn.row.pipeline, turn.row.source, batch.received)
 
-        own = turn.row.header.get("fields") or {}
-        with self._database.read() as session:
-            product = pipelines.spec(session, turn.row.pipeline).data.fields
-        rows = renamed(self._rows(place, files, first, turn), own, product)
+        fetched = (first or self._fetch(place, found, turn) for found in files)
+        rows = FetchedRows(fetched, self._manner(turn.row), turn.progress, turn.check)
         answer = self._receiver.receive(header, rows, with_commit)
         if answer.repeated:
             with self._database.write() as session:
                 imports.finish(session, turn.lease, answer.batch.id, turn.figures())
 
-    def _rows(self, place: Place, files: Sequence[Found], first: Fetched | None, turn: "Turn") -> Iterator[Received]:
-        """The rows of all files; their lines are counted through."""
-        passed = 0
-        for found in files:
-            fetched = first or self._fetch(place, found, turn)
-            last = 0
-            with closing(fetched.file):
-                for received in self._read(fetched, turn):
-                    turn.check()
-                    turn.progress.rows += 1
-                    last = received.line
-                    yield received._replace(line=passed + last) if passed else received
-            passed += last
-
-    def _read(self, fetched: Fetched, turn: "Turn") -> Iterator[Received]:
-        file = CountedFile(fetched.file, turn.progress)
-        return rows_of(file, fetched.found.name, turn.row.header, self._settings.max_row_bytes)
+    def _manner(self, row: Import) -> Manner:
+        with self._database.read() as session:
+            product = pipelines.spec(session, row.pipeline).data.fields
+        return Manner(
+            limit=self._settings.max_row_bytes,
+            folder=self._settings.home / "ingestion",
+            format=row.header.get("format", ""),
+            encoding=row.header.get("encoding", ""),
+            own_fields=row.header.get("fields") or {},
+            product_fields=product,
+        )
 
     def _fetch(self, place: Place, found: Found, turn: "Turn") -> Fetched:
         fetched_bytes = INGESTION_IMPORT_BYTES.labels(turn.row.pipeline)
@@ -231,7 +220,8 @@ class Turn:
 
 
 def _header(row: Import, batch_key: str) -> Header:
-    return Header(row.pipeline, batch_key, str(row.header.get("source") or shown(row.uri)))
+    source = str(row.header.get("source") or shown(row.uri))[:MAX_NAME_LENGTH]
+    return Header(row.pipeline, batch_key, source, licence=str(row.header.get("licence", "")))
 
 
 def _key(row: Import, files: Sequence[Found]) -> str:

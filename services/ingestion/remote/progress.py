@@ -3,7 +3,7 @@
 import threading
 import time
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from shared.errors import FlywheelError, LeaseLost
 from shared.storage.database import Database
@@ -45,18 +45,6 @@ class Progress:
     def _eta(self) -> float:
         left = self.total_bytes - self.read_bytes
         return left / self._bytes_rate if self.rows and self._bytes_rate > 0 and left > 0 else 0.0
-
-
-class CountedFile:
-    """A fetched file whose reading counts as progress."""
-
-    def __init__(self, file: IO[bytes], progress: Progress) -> None:
-        self._file, self._progress = file, progress
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self._progress.read_bytes += len(data)
-        return data
 
 
 class Heart:

@@ -110,7 +110,7 @@ def test_ten_thousand_entries_come_in_once_by_several_consumers(door: Door, clie
     with following(*followers):
         for start in range(0, 10_000, 2500):
             send(client, tweets(2500, start=start))
-        eventually(lambda: accepted(door) == 10_000 and pending(client) == 0, timeout=120)
+        eventually(lambda: accepted(door) == 10_000 and pending(client) == 0, timeout=120, interval=0.2)
         eventually(lambda: (source(door).rows, source(door).pending) == (10_000, 0), timeout=30)
     found = all_batches(door)
     assert sum(batch.received for batch in found) == 10_000

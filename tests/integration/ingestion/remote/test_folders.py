@@ -1,10 +1,13 @@
 """Imports of files on the service's own machine, which are allowed below some folders only."""
 
+import gzip
 import os
 from pathlib import Path
 
 import grpc
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.errors import Unavailable
@@ -129,3 +132,31 @@ def test_a_header_that_can_t_be_is_refused(door: Door, drop: Path) -> None:
     with pytest.raises(grpc.RpcError) as unknown:
         seen(door, pb.Import(id="import-none"))
     assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_files_of_several_formats_are_read_each_in_its_own_and_the_batch_tells_them(door: Door, drop: Path) -> None:
+    (drop / "a.csv").write_text("text,label\neins,neutral\nzwei,positive\n")
+    (drop / "b.jsonl.gz").write_bytes(gzip.compress(lines(tweets(5)).encode()))
+    parquet.write_table(pyarrow.Table.from_pylist(tweets(4, start=5)), drop / "c.parquet")
+    done = run(door, f"file://{drop}/", licence="CC0-1.0")
+    assert (done.state, done.batch.accepted, done.bytes) == (pb.IMPORT_STATE_SUCCEEDED, 11, done.total_bytes), done
+    assert (done.batch.format, done.batch.licence) == ("csv+jsonl.gz+parquet", "CC0-1.0")
+
+
+def test_a_format_that_a_file_is_not_in_ends_the_import_and_another_one_is_refused_at_once(
+    door: Door, drop: Path
+) -> None:
+    (drop / "rows.jsonl").write_text(lines(tweets(5)))
+    done = run(door, f"file://{drop}/rows.jsonl", format="parquet")
+    assert (done.state, kept(door)) == (pb.IMPORT_STATE_FAILED, 0)
+    assert "does not begin as Parquet does" in done.reason
+    with pytest.raises(grpc.RpcError) as refused:
+        ask(door, f"file://{drop}/rows.jsonl", format="xls")
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_bomb_comes_to_nothing(door: Door, drop: Path) -> None:
+    (drop / "bomb.jsonl.gz").write_bytes(gzip.compress(b" " * (40 << 20)))
+    done = run(door, f"file://{drop}/bomb.jsonl.gz")
+    assert (done.state, kept(door)) == (pb.IMPORT_STATE_FAILED, 0)
+    assert "bomb" in done.reason

@@ -13,7 +13,9 @@ import pytest
 from sqlalchemy import update
 
 from services.ingestion.reading.received import Received
+from services.ingestion.remote.fetching import Fetched
 from services.ingestion.remote.importing import Importer
+from services.ingestion.remote.reading import FetchedRows
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.routes import RUN_IMPORT
 from shared.errors import Unavailable
@@ -38,17 +40,17 @@ def importer_of(door: Door, **overrides: Any) -> Importer:
 
 
 @contextmanager
-def held_at_the_first_row(importer: Importer, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
-    """Rows come only when `go` is set; `there` tells that the first one was asked for."""
+def held_before_its_file_comes(importer: Importer, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
+    """The file is fetched only when `go` is set; `there` tells that it was asked for."""
     there, go = threading.Event(), threading.Event()
-    read = importer._read
+    fetch = importer._fetch
 
-    def slowly(*arguments: Any) -> Iterator[Received]:
+    def slowly(*arguments: Any) -> Fetched:
         there.set()
         assert go.wait(30)
-        yield from read(*arguments)
+        return fetch(*arguments)
 
-    monkeypatch.setattr(importer, "_read", slowly)
+    monkeypatch.setattr(importer, "_fetch", slowly)
     try:
         yield there, go
     finally:
@@ -90,7 +92,7 @@ def test_a_worker_that_falls_silent_loses_the_import_and_can_write_nothing_any_m
     monkeypatch.setattr("services.ingestion.remote.progress.TELL_SECONDS", 600)
     silent, next_one = importer_of(door, lease_seconds=6000), importer_of(door)
     asked = ask(door, uri)
-    with held_at_the_first_row(silent, monkeypatch) as (there, go):
+    with held_before_its_file_comes(silent, monkeypatch) as (there, go):
         thread = threading.Thread(target=silent.run_next)
         thread.start()
         assert there.wait(30)
@@ -123,7 +125,7 @@ def test_one_that_the_service_stumbles_over_is_tried_again_and_then_given_up(
     def stumble(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(door.rooms.importer, "_read", stumble)
+    monkeypatch.setattr(door.rooms.importer, "_fetch", stumble)
     asked = ask(door, uri)
     for _ in range(door.settings.max_attempts):
         assert door.rooms.importer.run_next()
@@ -141,7 +143,7 @@ def test_a_place_that_is_away_costs_no_attempt_and_the_import_waits_for_its_time
 
     asked = ask(door, uri)
     with monkeypatch.context() as patched:
-        patched.setattr(door.rooms.importer, "_read", away)
+        patched.setattr(door.rooms.importer, "_fetch", away)
         for _ in range(2 * door.settings.max_attempts):
             assert door.rooms.importer.run_next()
             assert not door.rooms.importer.run_next(), "it has to wait"
@@ -152,7 +154,7 @@ def test_a_place_that_is_away_costs_no_attempt_and_the_import_waits_for_its_time
     assert seen(door, asked).state == pb.IMPORT_STATE_SUCCEEDED
 
 
-@pytest.mark.parametrize("moment", ["queued", "reading", "committing"])
+@pytest.mark.parametrize("moment", ["queued", "fetching", "committing"])
 def test_an_import_that_is_cancelled_keeps_nothing_whenever_it_is(
     door: Door, uri: str, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -166,8 +168,8 @@ def test_an_import_that_is_cancelled_keeps_nothing_whenever_it_is(
     if moment == "queued":
         cancel()
         assert not importer.run_next()
-    elif moment == "reading":
-        with held_at_the_first_row(importer, monkeypatch) as (there, go):
+    elif moment == "fetching":
+        with held_before_its_file_comes(importer, monkeypatch) as (there, go):
             thread = threading.Thread(target=importer.run_next)
             thread.start()
             assert there.wait(30)
@@ -203,7 +205,7 @@ def test_a_worker_that_drains_gives_its_import_back_at_once(
 ) -> None:
     asked = ask(door, uri)
     draining = importer_of(door)
-    with held_at_the_first_row(draining, monkeypatch) as (there, go):
+    with held_before_its_file_comes(draining, monkeypatch) as (there, go):
         draining.start()
         assert there.wait(30)
         stopping = threading.Thread(target=draining.stop, args=(30,))
@@ -223,7 +225,7 @@ def test_a_watch_tells_what_changes_and_ends_with_the_import(
     asked = ask(door, uri)
     told: list[pb.Import] = []
     importer = door.rooms.importer
-    with held_at_the_first_row(importer, monkeypatch) as (_, go):
+    with held_before_its_file_comes(importer, monkeypatch) as (_, go):
         watch = door.stub.WatchImport(pb.WatchImportRequest(id=asked.id), timeout=60)
         told.append(next(watch))
         thread = threading.Thread(target=importer.run_next)
@@ -244,15 +246,15 @@ def test_progress_stands_in_the_row_while_rows_come(
     """The reader stops after a hundred rows until the row tells of them."""
     asked = ask(door, uri)
     importer = importer_of(door, lease_seconds=0.3)
-    read = importer._read
+    read = FetchedRows._read
 
-    def in_two_parts(*arguments: Any) -> Iterator[Received]:
-        for number, row in enumerate(read(*arguments)):
+    def in_two_parts(rows: FetchedRows, fetched: Fetched) -> Iterator[Received]:
+        for number, row in enumerate(read(rows, fetched)):
             yield row
             if number == 99:
                 eventually(lambda: seen(door, asked).rows == 100, timeout=30)
 
-    monkeypatch.setattr(importer, "_read", in_two_parts)
+    monkeypatch.setattr(FetchedRows, "_read", in_two_parts)
     assert importer.run_next()
     done = seen(door, asked)
     assert (done.state, done.rows, done.eta_seconds) == (pb.IMPORT_STATE_SUCCEEDED, 200, 0)
