@@ -24,15 +24,26 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 def count_row(statistics: Statistics, split: str, labels: Sequence[str], lengths: Mapping[str, int]) -> None:
     """Adds one row."""
-    of_split = statistics.setdefault(split, {"labels": {}, "lengths": {}})
-    for label in labels:
-        _add_label(of_split["labels"], label, 1)
+    count_labels(statistics, split, dict.fromkeys(labels, 1))
     for measure, length in lengths.items():
-        found = of_split["lengths"].setdefault(measure, {"buckets": {}, "sum": 0, "max": 0})
+        count_lengths(statistics, split, measure, {length: 1})
+
+
+def count_labels(statistics: Statistics, split: str, labels: Mapping[str, int]) -> None:
+    """Adds rows by label."""
+    counted = _of_split(statistics, split)["labels"]
+    for label, rows in labels.items():
+        _add_label(counted, label, rows)
+
+
+def count_lengths(statistics: Statistics, split: str, measure: str, lengths: Mapping[int, int]) -> None:
+    """Adds rows by length."""
+    found = _of_split(statistics, split)["lengths"].setdefault(measure, {"buckets": {}, "sum": 0, "max": 0})
+    for length, rows in lengths.items():
         bucket = bucket_of(length)
-        found["buckets"][bucket] = found["buckets"].get(bucket, 0) + 1
-        found["sum"] += length
-        found["max"] = max(found["max"], length)
+        found["buckets"][bucket] = found["buckets"].get(bucket, 0) + rows
+        found["sum"] += length * rows
+    found["max"] = max(found["max"], *lengths, 0)
 
 
 def summarise(batches: Sequence[Batch]) -> dict[str, Any]:
@@ -97,6 +108,11 @@ def _quantile(buckets: Sequence[tuple[int, int]], rank: float) -> int:
         if seen >= rank:
             return upper_edge(bucket)
     raise AssertionError("a rank is at most the number of rows")
+
+
+def _of_split(statistics: Statistics, split: str) -> dict[str, Any]:
+    found: dict[str, Any] = statistics.setdefault(split, {"labels": {}, "lengths": {}})
+    return found
 
 
 @lru_cache(maxsize=65_536)

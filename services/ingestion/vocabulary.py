@@ -1,7 +1,7 @@
 """Which words the rows of a batch use, and how often: a sketch of bounded size and cost, for comparing versions.
 
 Words are runs of letters and digits, without differences of case; scripts that are written without spaces count by the
-character. Of a large batch every sixteenth row is counted, with sixteen times the weight; the commonest words are kept.
+character. Behind the first rows of a large batch every sixteenth is counted, with sixteen times the weight; the commonest are kept.
 """
 
 import re
@@ -15,7 +15,7 @@ UNSPACED = "぀-ヿ㐀-䶿一-鿿豈-﫿฀-๿"
 """Kana, Han and Thai."""
 WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+(?:['’][^\W_{UNSPACED}]+)*")
 ALL_ROWS = 4096
-"""Of a batch are counted one by one; of those behind them one in SHARE."""
+"""Chunks that begin among so many rows are counted whole; of those behind them one row in SHARE."""
 SHARE = 16
 KEPT = 1000
 LONGEST_WORD = 40
@@ -28,20 +28,24 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self._rows = 0
+        self._weight = 1
         self._tokens = 0
         self._words: Counter[str] = Counter()
 
+    def places(self, rows: int) -> list[int]:
+        """Which of the next rows are to be added; all of them are taken for counted."""
+        first, self._rows = self._rows, self._rows + rows
+        self._weight = 1 if first < ALL_ROWS else SHARE
+        step = range(first, self._rows) if first < ALL_ROWS else range(first + -first % SHARE, self._rows, SHARE)
+        return [place - first for place in step]
+
     def add(self, texts: Iterable[str]) -> None:
-        """One row's texts."""
-        self._rows += 1
-        if self._rows > ALL_ROWS and self._rows % SHARE:
-            return
-        weight = 1 if self._rows <= ALL_ROWS else SHARE
+        """The texts of one row of the places that were named last."""
         for text in texts:
             found = WORD.findall(text.casefold())
-            self._tokens += weight * len(found)
+            self._tokens += self._weight * len(found)
             for word in found:
-                self._words[word[:LONGEST_WORD]] += weight
+                self._words[word[:LONGEST_WORD]] += self._weight
         if len(self._words) > CROWDED:
             self._words = Counter(dict(self._words.most_common(CROWDED // 2)))
 

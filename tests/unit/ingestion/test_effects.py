@@ -1,26 +1,29 @@
 """Effect sizes and figures of whole datasets, against plain computations."""
 
 import math
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingestion.balance import class_balance, outliers
 from services.ingestion.effects import cliffs_delta, contributions, cramers_v, jensen_shannon, total_variation
-from services.ingestion.statistics import bucket_of, upper_edge
-from services.ingestion.vocabulary import ALL_ROWS, KEPT, SHARE, Vocabulary, texts_of
+from services.ingestion.measuring import LENGTHS, measure
+from services.ingestion.statistics import bucket_of, count_row, upper_edge
+from services.ingestion.vocabulary import KEPT, Vocabulary, texts_of
 from shared.rows import SCHEMAS
 
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 50), min_size=1)
-LENGTHS = st.lists(st.integers(0, 30), min_size=1, max_size=25)
+SHORT = st.lists(st.integers(0, 30), min_size=1, max_size=25)
 
 
 def buckets(lengths: list[int]) -> dict[str, int]:
     return {str(length): lengths.count(length) for length in set(lengths)}
 
 
-@given(LENGTHS, LENGTHS)
+@given(SHORT, SHORT)
 def test_cliffs_delta_counts_the_pairs(first: list[int], second: list[int]) -> None:
     wins = sum((b > a) - (b < a) for a in first for b in second)
     assert cliffs_delta(buckets(first), buckets(second)).value == pytest.approx(wins / (len(first) * len(second)))
@@ -82,6 +85,7 @@ def test_lengths_out_of_line_are_counted_on_both_ends() -> None:
 
 def test_words_are_counted_in_english_and_in_chinese() -> None:
     words = Vocabulary()
+    assert words.places(1) == [0]
     words.add(["Don't panic, don’t PANIC 42!", "退款还没到账 refund"])
     found = words.sketch()
     assert found["words"]["panic"] == 2
@@ -91,12 +95,42 @@ def test_words_are_counted_in_english_and_in_chinese() -> None:
 
 def test_a_large_batch_is_sampled_and_its_sketch_stays_small() -> None:
     words = Vocabulary()
-    for number in range(ALL_ROWS + 160 * SHARE):
-        words.add([f"word{number} common"])
+    rows = 0
+    for _ in range(6):
+        for place in words.places(3000):
+            words.add([f"word{rows + place} common"])
+        rows += 3000
     found = words.sketch()
     assert len(found["words"]) == KEPT
-    assert found["words"]["common"] == ALL_ROWS + 160 * SHARE
-    assert found["tokens"] == 2 * (ALL_ROWS + 160 * SHARE)
+    assert found["words"]["common"] == pytest.approx(rows, rel=0.01)
+    assert found["tokens"] == 2 * found["words"]["common"]
+
+
+def test_columns_are_counted_as_rows_are() -> None:
+    given = {
+        "classification": [
+            {"text": "ein Tag", "label": "good", "text_pair": "好日子", "labels": None},
+            {"text": "x" * 70, "label": "bad", "text_pair": None, "labels": None},
+            {"text": "", "label": None, "text_pair": None, "labels": ["bad", "sad"]},
+        ],
+        "instruction": [{"instruction": "do", "input": None, "output": "done"}],
+        "translation": [{"source": "a", "target": "不", "source_lang": "en", "target_lang": "zh"}],
+        "summarisation": [{"document": "long text", "summary": "text"}],
+        "generation": [{"prompt": None, "text": "once"}, {"prompt": "tell", "text": "upon a time"}],
+        "relation_extraction": [
+            {"text": "a in b", "head_start": 0, "head_end": 1, "tail_start": 5, "tail_end": 6, "label": "in"}
+        ],
+    }
+    assert given.keys() == LENGTHS.keys()
+    for kind, rows in given.items():
+        schema = SCHEMAS[kind]
+        expected: dict[str, Any] = {}
+        for row in rows:
+            count_row(expected, "train", schema.labels(row), schema.lengths(row))
+        chunk = pa.RecordBatch.from_pylist([{"split": "train", **row} for row in rows])
+        found = measure([chunk], schema)
+        assert found.splits == {"train": len(rows), "validation": 0, "test": 0}
+        assert {key: found.statistics["train"][key] for key in ("labels", "lengths")} == expected["train"]
 
 
 def test_only_what_somebody_wrote_is_text() -> None:
