@@ -17,12 +17,11 @@ from services.ingestion.sweeping import Sweeper
 from shared.contracts.messages import BuildDatasetVersion
 from shared.contracts.routes import BUILD_DATASET_VERSION
 from shared.errors import Aborted, FlywheelError
-from shared.rows import SCHEMAS
 from shared.storage import outbox
 from shared.storage.artifacts import Artifacts
 from shared.storage.database import Database, clock
 from shared.storage.ids import new_id
-from shared.storage.repositories import deletions, digests, pipelines
+from shared.storage.repositories import deletions, pipelines, row_index
 from shared.storage.tables import AuditEntry, Batch, DatasetVersion, Deletion
 from shared.telemetry.logs import get_logger
 
@@ -68,12 +67,12 @@ class Deleter:
 
     def _remove(self, wanted: Wanted, found: Found, reason: str, actor: str) -> Deletion:
         with self._database.read() as session:
-            kind = pipelines.spec(session, wanted.pipeline, deleted=True).kind
+            spec = pipelines.spec(session, wanted.pipeline, deleted=True)
         rewritten: dict[str, Rewritten] = {}
         try:
             for id, batch in found.batches.items():
                 gone = None if batch.source in wanted.sources else found.row_ids
-                rewritten[id] = self._rewriter.without(batch, SCHEMAS[kind], gone)
+                rewritten[id] = self._rewriter.without(batch, spec, gone)
             with self._database.write() as session:
                 deletion = self._commit(session, wanted, found, rewritten, reason, actor)
         finally:
@@ -98,7 +97,7 @@ class Deleter:
             for column, value in rewritten[id].columns.items():
                 setattr(row, column, value)
             row.updated_at = now
-        digests.forget(session, wanted.pipeline, found.row_ids)
+            row_index.changed(session, row)
         deletions.forget_texts(session, [id for id, one in rewritten.items() if not one.rows])
         seen, taught_by = seen_by_versions(session, self._artifacts, wanted.pipeline, found)
         id = new_id("deletion")
@@ -133,8 +132,9 @@ class Deleter:
 
     def _sweep(self, pipeline: str, found: Found, rewritten: Mapping[str, Rewritten]) -> None:
         """Files of before, or, when it was not done, those that were written for it."""
-        old = [uri for batch in found.batches.values() for uri in (batch.part_uri, batch.journal_uri) if uri]
-        new = [uri for one in rewritten.values() for uri in (one.part[0], one.journal[0]) if uri]
+        batches = found.batches.values()
+        old = [uri for one in batches for uri in (one.part_uri, one.journal_uri, one.index_uri) if uri]
+        new = [uri for one in rewritten.values() for uri in (one.part[0], one.journal[0], one.index[0]) if uri]
         with suppress(FlywheelError, OSError):  # what stays behind now is swept later
             self._sweeper.remove(pipeline, {*old, *new, *found.old})
 

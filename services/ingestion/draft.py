@@ -1,133 +1,287 @@
-"""The rows of a batch before anyone else sees them: de-duplicated, in a Parquet file aside."""
+"""The rows of a batch before anyone else sees them: copies dropped, sides given, in files aside."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from services.ingestion.scratch import DigestSet, scratch_file
-from services.ingestion.statistics import Statistics, count_row
-from shared.rows import Schema
-from shared.rows.splits import SPLITS
-from shared.storage.repositories.digests import digest_of
+from services.ingestion.checked import CheckedRow
+from services.ingestion.index.deriving import DIGEST_CHARACTERS, label_hash
+from services.ingestion.index.indexes import Indexes
+from services.ingestion.index.recording import segment_of
+from services.ingestion.index.segment import write_segment
+from services.ingestion.index.view import NO_LABEL, View
+from services.ingestion.journal import Entry
+from services.ingestion.marks import UNMARKED, Marks, marks_of
+from services.ingestion.near.keys import key_digest
+from services.ingestion.near.resolving import Resolved, resolve, touches
+from services.ingestion.near.rows import Outcome, Rows
+from services.ingestion.near.shingles import shingled
+from services.ingestion.near.sketches import halves
+from services.ingestion.part_file import StoredRow, name_column, part_schema, read_stored, side_column, write_part
+from services.ingestion.quoting import quoted_row
+from services.ingestion.reading.received import Received
+from services.ingestion.refusing import message_of
+from services.ingestion.scratch import scratch_file
+from services.ingestion.statistics import Statistics
+from shared.pipelines.kinds import KINDS
+from shared.pipelines.schema import PipelineSpec
+from shared.rows import SCHEMAS, Reason, RowError
 
-READ_ROWS = 4096
-TEXTS = pa.list_(pa.string())
-TYPES = {
-    "messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
-    "answers": pa.list_(pa.struct([("text", pa.string()), ("start", pa.int64())])),
-    "labels": TEXTS,
-    "tokens": TEXTS,
-    "tags": TEXTS,
-    "candidates": TEXTS,
-    "positives": TEXTS,
-    "negatives": TEXTS,
-    "answer": pa.int64(),
-    "head_start": pa.int64(),
-    "head_end": pa.int64(),
-    "tail_start": pa.int64(),
-    "tail_end": pa.int64(),
-}
-"""Arrow types of columns; the others are text."""
-
-Known = Callable[[Sequence[bytes]], set[bytes]]
-"""Which of some digests the pipeline has already."""
+SPOOLED = ("row_id", "line", "flags")
 
 
-class DraftRow(NamedTuple):
-    """A checked row with its side."""
+class Refused(NamedTuple):
+    """A row that was fit but may not come in."""
 
+    line: int
     row_id: str
-    split: str
-    fields: dict[str, Any]
+    reason: str
+    field: str
+    message: str
+    raw: str
 
 
 class Draft:
-    """Takes rows in, drops those that it or the pipeline has, counts the rest; memory stays at one chunk."""
+    """Takes rows in and, once they are all there, decides what becomes of each; texts stay on disk."""
 
-    def __init__(self, schema: Schema, folder: Path, known: Known) -> None:
-        self._schema, self._folder, self._known = schema, folder, known
-        self.file: IO[bytes] = scratch_file(folder)
-        self._digests = DigestSet(folder)
-        self._writer = pq.ParquetWriter(self.file, part_schema(schema), compression="zstd")
-        self.duplicates = 0
-        self.splits = dict.fromkeys(SPLITS, 0)
-        self.statistics: Statistics = {}
+    def __init__(self, spec: PipelineSpec, folder: Path, indexes: Indexes) -> None:
+        self._spec, self._folder, self._indexes = spec, folder, indexes
+        self._schema = SCHEMAS[spec.kind]
+        self._shape = part_schema(self._schema)
+        self._spool = _Spool(folder, self._shape)
+        self._chunks: list[Rows] = []
+        self._unmarked: list[Refused] = []
+        self._rows: Rows | None = None
+        self._decided: _Decided | None = None
 
     @property
     def rows(self) -> int:
+        """How many are accepted."""
         return sum(self.splits.values())
 
-    def add(self, rows: Sequence[DraftRow]) -> None:
-        """Takes at most some thousand rows; of equal ones the first stays."""
-        if not rows:
+    @property
+    def splits(self) -> dict[str, int]:
+        return self._decision.splits
+
+    @property
+    def statistics(self) -> Statistics:
+        return self._decision.statistics
+
+    @property
+    def duplicates(self) -> int:
+        """Exact copies, and near copies that were dropped."""
+        return self._count(Outcome.DUPLICATE) + self._count(Outcome.NEAR_COPY)
+
+    @property
+    def near_duplicates(self) -> int:
+        """Accepted rows with a near copy in the dataset; with `keep: first` those that were dropped for it."""
+        return int(self._decision.found.near.sum())
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Rows that may not come in, by reason."""
+        counts = {reason.value: self._count(Outcome[reason]) for reason in _REASONS}
+        for one in self._unmarked:
+            counts[one.reason] = counts.get(one.reason, 0) + 1
+        return {reason: rows for reason, rows in counts.items() if rows}
+
+    def add(self, rows: Sequence[CheckedRow]) -> None:
+        """Takes at most some thousand rows."""
+        marked = list(self._marked(rows)) if self._has_marks else [(row, UNMARKED) for row in rows]
+        if not marked:
             return
-        by_digest: dict[bytes, DraftRow] = {}
-        for row in rows:
-            by_digest.setdefault(digest_of(row.row_id), row)
-        digests = list(by_digest)
-        for digest in self._digests.present(digests) | self._known(digests):
-            del by_digest[digest]
-        self.duplicates += len(rows) - len(by_digest)
-        if by_digest:
-            self._keep(by_digest)
+        self._spool.write([row for row, _ in marked])
+        self._chunks.append(self._columns([row for row, _ in marked], [marks for _, marks in marked]))
 
     def finish(self) -> None:
-        """Ends the file; no row can be added any more."""
-        self._writer.close()
-        self.file.flush()
-
-    def read(self) -> Iterator[list[DraftRow]]:
-        """The rows of a finished draft, a few thousand at a time."""
-        self.file.seek(0)
-        return read_drafted(self.file, self._schema)
-
-    def digests(self) -> Iterator[list[bytes]]:
-        """The index entries of the rows, sorted, a few thousand at a time."""
-        return self._digests.chunks()
+        """No row can be added any more; what becomes of each is decided by what the index holds now."""
+        self._spool.finish()
+        self._rows = Rows.of(self._chunks, shingled=self._spec.data.near_duplicates.enabled)
+        self._chunks = []
+        self._decide()
 
     def again(self) -> "Draft":
-        """A finished draft without the rows that the pipeline has by now; ends this one."""
-        draft = Draft(self._schema, self._folder, self._known)
-        draft.duplicates = self.duplicates
-        for chunk in self.read():
-            draft.add(chunk)
-        draft.finish()
-        self.close()
-        return draft
+        """The same rows, decided by what the index holds by now."""
+        self._decision.close()
+        self._decide()
+        return self
+
+    def is_overtaken(self, now: View) -> bool:
+        """Whether a newer view of the index would decide otherwise, for all that one can tell quickly."""
+        before = self._decision.view
+        if now.change == before.change:
+            return False
+        later = now.since(before.change)
+        if later is None or any(now.states.get(source) != state for source, state in before.states.items()):
+            return True
+        assert self._rows is not None
+        return touches(self._rows, self._decision.found, later, self._spec.data)
+
+    def files(self) -> dict[str, IO[bytes]]:
+        """What there is to store, by ending."""
+        decided = self._decision
+        return {"parquet": decided.part, "index": decided.segment} if self.rows else {}
+
+    def read(self) -> Iterator[list[StoredRow]]:
+        """The accepted rows, a few thousand at a time."""
+        self._decision.part.seek(0)
+        return read_stored(self._decision.part, self._schema)
+
+    def refused(self) -> Iterator[Refused]:
+        """Rows that may not come in, in their order."""
+        yield from self._unmarked
+        found = self._decision.found
+        wanted = np.isin(found.outcomes, [Outcome[reason] for reason in _REASONS])
+        for place, row in self._spool.pick(np.flatnonzero(wanted)):
+            reason = Outcome(int(found.outcomes[place])).name
+            fields = _fields(row, self._schema.columns)
+            raw = quoted_row(Received(row["line"], fields, fields, 0))
+            message = message_of(Outcome[reason], found.refusals.get(place))
+            yield Refused(row["line"], row["row_id"], reason, "", message, raw)
+
+    def fates(self) -> Iterator[Entry]:
+        """What there is to tell of rows: copies, near copies, and those that were refused."""
+        for one in self.refused():
+            yield Entry(one.line, one.row_id, "quarantined", "splits", "", one.reason)
+        found = self._decision.found
+        copies = np.isin(found.outcomes, [Outcome.DUPLICATE, Outcome.NEAR_COPY])
+        for place, row in self._spool.pick(np.flatnonzero(copies | found.near)):
+            cluster = f"cluster {int(found.clusters[place]):016x}" if found.outcomes[place] == Outcome.ACCEPTED else ""
+            if found.outcomes[place] == Outcome.DUPLICATE:
+                yield Entry(row["line"], row["row_id"], "duplicate", "exact", row["row_id"], "")
+            else:
+                yield Entry(row["line"], row["row_id"], "near", "near_duplicates", "", cluster or "dropped")
 
     def close(self) -> None:
-        self._writer.close()
-        self.file.close()
-        self._digests.close()
+        self._spool.close()
+        if self._decided:
+            self._decided.close()
 
-    def _keep(self, by_digest: dict[bytes, DraftRow]) -> None:
-        rows = list(by_digest.values())
-        self._digests.add(list(by_digest))
-        columns = [[row.row_id for row in rows], [row.split for row in rows]]
-        columns += [[row.fields[name] for row in rows] for name in self._schema.columns]
-        shape = part_schema(self._schema)
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, shape, strict=True)]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=shape))
-        labels, lengths = self._schema.labels, self._schema.lengths
+    @property
+    def _decision(self) -> "_Decided":
+        assert self._decided is not None, "the draft is finished"
+        return self._decided
+
+    @property
+    def _has_marks(self) -> bool:
+        splits = self._spec.data.splits
+        return bool(splits.group or splits.official or splits.by_time)
+
+    def _marked(self, rows: Sequence[CheckedRow]) -> Iterator[tuple[CheckedRow, Marks]]:
         for row in rows:
-            self.splits[row.split] += 1
-            count_row(self.statistics, row.split, labels(row.fields), lengths(row.fields))
+            assert not isinstance(row.received.fields, RowError)
+            try:
+                yield row, marks_of(row.received.fields, self._spec.data.splits)
+            except RowError as error:
+                raw = quoted_row(Received(row.received.line, row.fields, row.fields, 0))
+                told = Refused(row.received.line, row.row_id, error.reason, error.field, error.message, raw)
+                self._unmarked.append(told)
+
+    def _columns(self, rows: Sequence[CheckedRow], marks: Sequence[Marks]) -> Rows:
+        name, labels = self._spec.name, self._schema.labels
+        keys = [row.split_key for row in rows]
+        labelled = KINDS[self._spec.kind].labelled
+        hashes = [label_hash(labels(row.fields)) for row in rows] if labelled else [NO_LABEL] * len(rows)
+        return Rows(
+            halves([bytes.fromhex(row.row_id[:DIGEST_CHARACTERS]) for row in rows]),
+            halves([key_digest(name, key) for key in keys]),
+            np.array(hashes, np.uint32),
+            np.array([mark.group for mark in marks], np.uint64),
+            np.array([mark.official for mark in marks], np.uint8),
+            np.array([mark.time for mark in marks], np.float64),
+            shingled(keys) if self._spec.data.near_duplicates.enabled else None,
+        )
+
+    def _decide(self) -> None:
+        assert self._rows is not None
+        view = self._indexes.view(self._spec)
+        found = resolve(self._rows, view, self._spec.data)
+        part, index = scratch_file(self._folder), scratch_file(self._folder)
+        measured = write_part(part, self._accepted(found), self._shape, self._schema)
+        write_segment(index, segment_of(self._rows, found, self._spec.name, view.bands))
+        conflicts = int(found.conflicting.sum())
+        statistics = {**measured.statistics, **({"conflicts": conflicts} if conflicts else {})}
+        self._decided = _Decided(view, found, part, index, dict(measured.splits), statistics)
+
+    def _accepted(self, found: Resolved) -> Iterator[pa.RecordBatch]:
+        start, accepted = 0, found.accepted
+        for chunk in self._spool.read():
+            end = start + chunk.num_rows
+            mask = accepted[start:end]
+            kept = chunk.filter(pa.array(mask))
+            columns = {name: kept[name] for name in kept.schema.names}
+            columns["split"] = side_column(found.sides[start:end][mask])
+            columns["cluster"] = name_column(found.clusters[start:end][mask])
+            yield pa.RecordBatch.from_arrays([columns[name] for name in self._shape.names], schema=self._shape)
+            start = end
+
+    def _count(self, outcome: Outcome) -> int:
+        return int((self._decision.found.outcomes == outcome).sum())
 
 
-def part_schema(schema: Schema) -> pa.Schema:
-    """Columns of a part: row_id, split, and the kind's."""
-    own = [(name, TYPES.get(name, pa.string())) for name in schema.columns]
-    return pa.schema([("row_id", pa.string()), ("split", pa.string()), *own])
+class _Decided(NamedTuple):
+    view: View
+    found: Resolved
+    part: IO[bytes]
+    segment: IO[bytes]
+    splits: dict[str, int]
+    statistics: Statistics
+
+    def close(self) -> None:
+        self.part.close()
+        self.segment.close()
 
 
-def read_drafted(source: IO[bytes] | Path, schema: Schema) -> Iterator[list[DraftRow]]:
-    """The rows of a part, a few thousand at a time."""
-    with pq.ParquetFile(source) as file:
-        for batch in file.iter_batches(READ_ROWS):
-            yield [
-                DraftRow(row["row_id"], row["split"], {name: row.get(name) for name in schema.columns})
-                for row in batch.to_pylist()
-            ]
+class _Spool:
+    """Rows on disk, as Arrow columns, until it is known what becomes of them."""
+
+    def __init__(self, folder: Path, shape: pa.Schema) -> None:
+        self._shape = pa.schema([field for field in shape if field.name not in ("split", "cluster")])
+        self._file = scratch_file(folder)
+        self._writer = pa.ipc.new_stream(pa.PythonFile(self._file, "w"), self._shape)
+
+    def write(self, rows: Sequence[CheckedRow]) -> None:
+        values: dict[str, list[Any]] = {
+            "row_id": [row.row_id for row in rows],
+            "line": [row.received.line for row in rows],
+            "flags": [row.flags or None for row in rows],
+        }
+        names = [name for name in self._shape.names if name not in SPOOLED]
+        values |= {name: [row.fields[name] for row in rows] for name in names}
+        arrays = [pa.array(values[field.name], field.type) for field in self._shape]
+        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._shape))
+
+    def finish(self) -> None:
+        self._writer.close()
+        self._file.flush()
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        self._file.seek(0)
+        with pa.ipc.open_stream(pa.PythonFile(self._file, "r")) as chunks:
+            yield from chunks
+
+    def pick(self, places: "np.ndarray[Any, np.dtype[np.int64]]") -> Iterator[tuple[int, dict[str, Any]]]:
+        """Some rows, by their places in rising order."""
+        if not len(places):
+            return
+        start = 0
+        for chunk in self.read():
+            end = start + chunk.num_rows
+            inside = places[np.searchsorted(places, start) : np.searchsorted(places, end)]
+            if len(inside):
+                rows = chunk.take(pa.array(inside - start)).to_pylist()
+                yield from zip(inside.tolist(), rows, strict=True)
+            start = end
+
+    def close(self) -> None:
+        self._file.close()
+
+
+_REASONS = (Reason.CONFLICTING_LABEL, Reason.BRIDGES_SPLITS, Reason.OFFICIAL_SPLIT_LEAKS)
+
+
+def _fields(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    return {name: row[name] for name in columns if row[name] is not None}

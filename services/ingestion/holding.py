@@ -5,16 +5,17 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from services.ingestion.draft import Draft, read_drafted
+from services.ingestion.index.indexes import Indexes
 from services.ingestion.parts import Overtaken, Parts, StoredPart
-from services.ingestion.receiving import draft_columns, known_in, refuse_when_full
+from services.ingestion.receiving import draft_columns, refuse_when_full
+from services.ingestion.releasing import Released
 from shared.contracts.messages import BuildDatasetVersion
 from shared.contracts.routes import BUILD_DATASET_VERSION
-from shared.rows import SCHEMAS, Schema
+from shared.pipelines.schema import PipelineSpec
 from shared.storage import outbox
 from shared.storage.artifacts import Artifacts
 from shared.storage.database import Database, clock
-from shared.storage.repositories import batches, digests, pipelines
+from shared.storage.repositories import batches, pipelines, row_index
 from shared.storage.tables import AuditEntry, Batch
 from shared.telemetry.logs import get_logger
 
@@ -24,8 +25,9 @@ log = get_logger(__name__)
 class Holding:
     """Holds and releases. Doing either twice changes nothing."""
 
-    def __init__(self, database: Database, artifacts: Artifacts, parts: Parts, folder: Path) -> None:
-        self._database, self._artifacts, self._parts, self._folder = database, artifacts, parts, folder
+    def __init__(self, database: Database, artifacts: Artifacts, parts: Parts, indexes: Indexes, folder: Path) -> None:
+        self._database, self._artifacts, self._parts = database, artifacts, parts
+        self._indexes, self._folder = indexes, folder
 
     def hold(self, id: str, reason: str, actor: str) -> Batch:
         """Raises NotFound, or IllegalTransition for a rejected batch."""
@@ -55,38 +57,26 @@ class Holding:
         """
         with self._database.read() as session:
             batch = batches.get(session, id)
-            kind = pipelines.spec(session, batch.pipeline).kind
+            spec = pipelines.spec(session, batch.pipeline)
         if batch.state == "accepted":
             return batch
         with refuse_when_full():
-            draft = self._draft(batch, SCHEMAS[kind])
+            draft = Released(batch, spec, self._artifacts, self._indexes, self._folder)
 
-            def record(draft: Draft, part: StoredPart) -> Batch:
-                return self._let_in(id, draft, part, reason, actor)
+            def record(draft: Released, part: StoredPart) -> Batch:
+                return self._let_in(spec, id, draft, part, reason, actor)
 
             return self._parts.publish(batch.pipeline, id, draft, record)
 
-    def _draft(self, batch: Batch, schema: Schema) -> Draft:
-        draft = Draft(schema, self._folder, known_in(self._database, batch.pipeline))
-        draft.duplicates = batch.duplicates
-        try:
-            if batch.part_uri:
-                for chunk in read_drafted(self._artifacts.fetch_file(batch.part_uri, batch.part_digest), schema):
-                    draft.add(chunk)
-            draft.finish()
-        except BaseException:
-            draft.close()
-            raise
-        return draft
-
-    def _let_in(self, id: str, draft: Draft, part: StoredPart, reason: str, actor: str) -> Batch:
+    def _let_in(self, spec: PipelineSpec, id: str, draft: Released, part: StoredPart, reason: str, actor: str) -> Batch:
         with self._database.write() as session:
             batch = _locked(session, id)
             if batch.state == "accepted":
                 return batch
-            batches.move(session, batch, "accepted", reason)
-            if digests.add(session, batch.pipeline, id, draft.digests()) != draft.rows:
+            if draft.is_overtaken(self._indexes.view_in(session, spec)):
                 raise Overtaken
+            batches.move(session, batch, "accepted", reason)
+            row_index.changed(session, batch)
             for column, value in draft_columns(draft, part).items():
                 setattr(batch, column, value)
             _audit(session, "release_batch", batch, reason, actor)
@@ -104,7 +94,7 @@ def _locked(session: Session, id: str) -> Batch:
 def _hold(session: Session, batch: Batch, reason: str, actor: str) -> None:
     batches.move(session, batch, "held", reason)
     batch.test_eligible = False
-    digests.remove(session, batch.id)
+    row_index.changed(session, batch)
     _audit(session, "hold_batch", batch, reason, actor)
     log.info("batch held", batch=batch.id, pipeline=batch.pipeline, reason=reason, actor=actor)
 

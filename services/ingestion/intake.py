@@ -1,11 +1,11 @@
 """Rows as they come -> a draft, a quarantine and a journal, chunk by chunk: mapped to our names, ruled, checked."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from services.ingestion.checked import CheckedRow
-from services.ingestion.draft import Draft, DraftRow, Known
+from services.ingestion.draft import Draft
+from services.ingestion.index.indexes import Indexes
 from services.ingestion.journal import Journal
 from services.ingestion.quoting import quoted_row
 from services.ingestion.reading.received import Received
@@ -14,7 +14,6 @@ from services.ingestion.rules.personal.keys import KeySource, no_key
 from services.ingestion.scratch import RecordFile
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, RowError
-from shared.rows.splits import side
 
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 4 << 20
@@ -23,23 +22,19 @@ CHUNK_BYTES = 4 << 20
 class Intake:
     """Checks every row of a batch. A bad one goes to quarantine and never fails the batch."""
 
-    def __init__(self, spec: PipelineSpec, folder: Path, known: Known, key: KeySource = no_key) -> None:
+    def __init__(self, spec: PipelineSpec, folder: Path, indexes: Indexes, key: KeySource = no_key) -> None:
         """`key` gives the secret that hashes of personal data are keyed with."""
         self._spec = spec
         self._schema = SCHEMAS[spec.kind]
         self._read = self._schema.reader(spec)
         self._rules = Rules(spec.data, self._schema.texts, key)
-        self.draft = Draft(self._schema, folder, known)
+        self.draft = Draft(spec, folder, indexes)
         self.quarantine = RecordFile(folder)
         self.journal = Journal(folder)
         self.received = 0
         self.reasons: dict[str, int] = {}
         self._chunk: list[Received] = []
         self._chunk_bytes = 0
-
-    @property
-    def quarantined(self) -> int:
-        return sum(self.reasons.values())
 
     @property
     def rules(self) -> list[dict[str, Any]]:
@@ -88,7 +83,7 @@ class Intake:
                 self.set_aside(row, row.fields)
             elif found := self._checked(row, next(ruled)):
                 checked.append(found)
-        self._hand_on(checked)
+        self.draft.add(checked)
 
     def _checked(self, row: Received, ruled: Ruled) -> CheckedRow | None:
         if ruled.error is not None:
@@ -102,7 +97,3 @@ class Intake:
         for rule, action, detail in ruled.done:
             self.journal.note(row.line, row_id, action, rule, detail=detail)
         return CheckedRow(row, row_id, split_key, fields, ruled.flags if ruled.done else ())
-
-    def _hand_on(self, rows: Sequence[CheckedRow]) -> None:
-        name, shares = self._spec.name, self._spec.data.splits
-        self.draft.add([DraftRow(row.row_id, side(name, row.split_key, shares), row.fields) for row in rows])

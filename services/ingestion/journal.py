@@ -3,7 +3,8 @@
 It says what was done and by which rule, never what a text was before.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -53,22 +54,28 @@ class Journal:
         if len(self._entries) >= FLUSH_ENTRIES:
             self._flush()
 
-    def finish(self) -> IO[bytes] | None:
-        """All entries so far as a Parquet file, from its beginning; None when there are none. More may follow, and
-        then it is asked again. The caller closes the file."""
+    def finish(self, fates: Iterable[Entry] = ()) -> IO[bytes] | None:
+        """All entries so far, and what else there is to tell now, as a Parquet file, from its beginning; None when
+        there are none. More may follow, and then it is asked again. The caller closes the file."""
         self._flush()
-        if self._file is None:
+        told = iter(fates)
+        first = next(told, None)
+        if self._file is None and first is None:
             return None
         made = scratch_file(self._folder)
-        self._file.seek(0)
-        with pa.ipc.open_stream(pa.PythonFile(self._file, "r")) as chunks:
-            _write(made, chunks)
-        self._file.seek(0, 2)
+        _write(made, chain(self._own(), _columns(chain([first] if first else [], told))))
         return made
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+    def _own(self) -> Iterator[pa.RecordBatch]:
+        if self._file is not None:
+            self._file.seek(0)
+            with pa.ipc.open_stream(pa.PythonFile(self._file, "r")) as chunks:
+                yield from chunks
+            self._file.seek(0, 2)
 
     def _flush(self) -> None:
         if not self._entries:
@@ -76,9 +83,7 @@ class Journal:
         if self._writer is None:
             self._file = scratch_file(self._folder)
             self._writer = pa.ipc.new_stream(pa.PythonFile(self._file, "w"), COLUMNS)
-        by_column = zip(*self._entries, strict=True)
-        columns = [pa.array(values, field.type) for values, field in zip(by_column, COLUMNS, strict=True)]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=COLUMNS))
+        self._writer.write_batch(_column_batch(self._entries))
         self._entries = []
 
 
@@ -120,6 +125,18 @@ def without(source: Path, row_ids: Collection[str], folder: Path) -> IO[bytes] |
         return made
     made.close()
     return None
+
+
+def _columns(entries: Iterable[Entry]) -> Iterator[pa.RecordBatch]:
+    rest = iter(entries)
+    while chunk := list(islice(rest, FLUSH_ENTRIES)):
+        yield _column_batch(chunk)
+
+
+def _column_batch(entries: Sequence[Entry]) -> pa.RecordBatch:
+    by_column = zip(*entries, strict=True)
+    columns = [pa.array(values, field.type) for values, field in zip(by_column, COLUMNS, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
 
 
 def _entries(source: Path, wanted: Callable[[pa.RecordBatch], pa.Array | None]) -> Iterator[Entry]:

@@ -1,16 +1,16 @@
-"""Parts in the artifact store: one immutable Parquet file a batch, written before the row that names it."""
+"""Files of a batch in the artifact store: its Parquet part, its segment of the index, its journal. None ever changes,
+and all are written before the row that names them."""
 
 import hashlib
 import shutil
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import IO, TypeVar
+from typing import IO, Any, Protocol, Self, TypeVar
 
 from sqlalchemy import select
 
-from services.ingestion.draft import Draft
-from services.ingestion.journal import Journal
+from services.ingestion.journal import Entry, Journal
 from services.ingestion.sweeping import FOLDER, ROOT, STALE_SECONDS, Sweeper
 from shared.errors import Aborted, FlywheelError
 from shared.storage.artifacts import CHUNK_BYTES, Artifacts
@@ -19,20 +19,54 @@ from shared.storage.ids import new_id
 from shared.storage.tables import Batch
 
 T = TypeVar("T")
+D = TypeVar("D", bound="Publishable")
 ATTEMPTS = 10
+ENDINGS = ("parquet", "index", "journal.parquet")
 
 
 class Overtaken(Exception):
     """Another batch brought some of the rows between the check and the commit."""
 
 
+class Publishable(Protocol):
+    """Rows that are about to become visible."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def splits(self) -> dict[str, int]: ...
+
+    @property
+    def statistics(self) -> dict[str, Any]: ...
+
+    @property
+    def duplicates(self) -> int: ...
+
+    @property
+    def near_duplicates(self) -> int: ...
+
+    def files(self) -> dict[str, IO[bytes]]:
+        """What there is to store, by ending: `parquet` (none without rows) and `index`."""
+
+    def fates(self) -> Iterable[Entry]:
+        """What there is to tell of rows beside what the journal has."""
+
+    def again(self) -> Self:
+        """Decided anew by what the index holds by now."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class StoredPart:
     """Where a part lies and the SHA-256 of the file; both empty for a batch that brought no row. The same of its
-    journal; both empty when there is nothing to tell."""
+    segment of the index, and of its journal; both empty when there is nothing to tell."""
 
     uri: str = ""
     digest: str = ""
+    index_uri: str = ""
+    index_digest: str = ""
     journal_uri: str = ""
     journal_digest: str = ""
 
@@ -47,14 +81,14 @@ class Parts:
         self,
         pipeline: str,
         batch: str,
-        draft: Draft,
-        record: Callable[[Draft, StoredPart], T],
+        draft: D,
+        record: Callable[[D, StoredPart], T],
         journal: Journal | None = None,
     ) -> T:
-        """Stores the draft's part and what the journal tells, and lets `record` commit it.
+        """Stores the draft's files and what the journal tells, and lets `record` commit it.
 
         When `record` raises Overtaken, the rows that came in meanwhile are dropped and it is asked again.
-        Whatever it raises, a part that the batch does not name is removed. Ends the draft.
+        Whatever it raises, files that the batch does not name are removed. Ends the draft.
         """
         try:
             for _ in range(ATTEMPTS):
@@ -66,17 +100,17 @@ class Parts:
         raise Aborted(f"other batches keep bringing rows of batch {batch}; send it again", batch=batch)
 
     @contextmanager
-    def _stored(self, pipeline: str, batch: str, draft: Draft, journal: Journal | None) -> Iterator[StoredPart]:
+    def _stored(self, pipeline: str, batch: str, draft: Publishable, journal: Journal | None) -> Iterator[StoredPart]:
         stored: list[str] = []
         name = f"{ROOT}/{pipeline}/{FOLDER}/{batch}.{new_id('part')}"
         try:
-            part = self._store(f"{name}.parquet", draft.file, stored) if draft.rows else ("", "")
-            told = journal.finish() if journal else None
-            if told is None:
-                yield StoredPart(*part)
-            else:
-                with told:
-                    yield StoredPart(*part, *self._store(f"{name}.journal.parquet", told, stored))
+            files = draft.files()
+            told = journal.finish(draft.fates()) if journal else None
+            with told or nullcontext():
+                if told:
+                    files["journal.parquet"] = told
+                places = {end: self._store(f"{name}.{end}", file, stored) for end, file in files.items()}
+            yield StoredPart(*(place for end in ENDINGS for place in places.get(end, ("", ""))))
         finally:
             self._drop_unless_named(batch, stored)
 
@@ -95,7 +129,7 @@ class Parts:
             return
         with suppress(FlywheelError, OSError):
             with self._database.read() as session:
-                query = select(Batch.part_uri, Batch.journal_uri).where(Batch.id == batch)
+                query = select(Batch.part_uri, Batch.index_uri, Batch.journal_uri).where(Batch.id == batch)
                 named = {uri for row in session.execute(query) for uri in row}
             for uri in set(stored) - named:
                 self._artifacts.delete(uri)

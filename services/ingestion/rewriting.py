@@ -1,4 +1,5 @@
-"""The files of a batch without some of its rows: a new part and a new journal beside the old ones, which stay."""
+"""The files of a batch without some of its rows: a new part, a new journal and a new
+segment of the index beside the old ones, which stay."""
 
 import hashlib
 import shutil
@@ -12,10 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from services.ingestion import journal
+from services.ingestion.index.rewriting import rewritten_index
 from services.ingestion.measuring import Measured, measure
 from services.ingestion.scratch import scratch_file
 from services.ingestion.sweeping import FOLDER, ROOT
-from shared.rows import Schema
+from shared.pipelines.schema import PipelineSpec
+from shared.rows import SCHEMAS, Schema
 from shared.rows.splits import SPLITS
 from shared.storage.artifacts import CHUNK_BYTES, Artifacts
 from shared.storage.datasets import READ_ROWS
@@ -30,6 +33,8 @@ class Rewritten:
     part: tuple[str, str] = ("", "")
     """URI and SHA-256; empty when no row is left."""
     journal: tuple[str, str] = ("", "")
+    index: tuple[str, str] = ("", "")
+    """Of a batch without rows, too: it remembers on which sides they stood."""
     splits: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     statistics: Mapping[str, Any] = field(default_factory=dict)
 
@@ -44,6 +49,8 @@ class Rewritten:
             "part_digest": self.part[1],
             "journal_uri": self.journal[0],
             "journal_digest": self.journal[1],
+            "index_uri": self.index[0],
+            "index_digest": self.index[1],
             "accepted": self.rows,
             **self.splits,
             "statistics": dict(self.statistics),
@@ -56,17 +63,24 @@ class Rewriter:
     def __init__(self, artifacts: Artifacts, folder: Path) -> None:
         self._artifacts, self._folder = artifacts, folder
 
-    def without(self, batch: Batch, schema: Schema, row_ids: Collection[str] | None) -> Rewritten:
+    def without(self, batch: Batch, spec: PipelineSpec, row_ids: Collection[str] | None) -> Rewritten:
         """The batch without these rows; without any when `row_ids` is None. Raises DataCorrupted."""
         if row_ids is None or not batch.part_uri:
-            return Rewritten()
+            return Rewritten(index=self._index(batch, spec, None))
         with scratch_file(self._folder) as made:
-            measured = self._filtered(batch, schema, row_ids, made)
+            measured = self._filtered(batch, SCHEMAS[spec.kind], row_ids, made)
             if not measured.rows:
-                return Rewritten()
+                return Rewritten(index=self._index(batch, spec, None))
             part = self._store(batch, made, "parquet")
+            index = self._index(batch, spec, made)
         told = self._journal(batch, row_ids)
-        return Rewritten(part, told, measured.splits, measured.statistics)
+        return Rewritten(part, told, index, measured.splits, measured.statistics)
+
+    def _index(self, batch: Batch, spec: PipelineSpec, part: IO[bytes] | None) -> tuple[str, str]:
+        if not batch.index_uri and not batch.part_uri:
+            return "", ""
+        with rewritten_index(self._artifacts, batch, spec, part, self._folder) as made:
+            return self._store(batch, made, "index")
 
     def _filtered(self, batch: Batch, schema: Schema, row_ids: Collection[str], made: IO[bytes]) -> Measured:
         gone = pa.array(sorted(row_ids), pa.string())

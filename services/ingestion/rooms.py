@@ -8,6 +8,8 @@ from services.ingestion.feedback import FeedbackKeeper
 from services.ingestion.following.desk import SourceDesk
 from services.ingestion.following.following import Following
 from services.ingestion.holding import Holding
+from services.ingestion.index.indexes import Indexes
+from services.ingestion.lives import Lives
 from services.ingestion.parts import Parts
 from services.ingestion.receiving import Receiver
 from services.ingestion.remote.desk import ImportDesk
@@ -29,12 +31,14 @@ class Rooms:
         artifacts = Artifacts(settings.resolved_artifacts_url, settings.cache_folder, settings.artifacts_endpoint)
         scratch = settings.home / "ingestion"
         self.parts = Parts(database, artifacts)
-        self.receiver = Receiver(database, self.parts, scratch, key_source(settings))
+        indexes = Indexes(database, artifacts, scratch)
+        self.receiver = Receiver(database, self.parts, indexes, scratch, key_source(settings))
         self.uploads = Uploads(database, settings.home / "uploads", scratch)
-        self.holding = Holding(database, artifacts, self.parts, scratch)
+        self.holding = Holding(database, artifacts, self.parts, indexes, scratch)
         self.builder = Builder(database, artifacts, self.holding)
         self.feedback = FeedbackKeeper(database, self.receiver, settings.max_row_bytes)
         self.catalogue = Catalogue(database, artifacts)
+        self.lives = Lives(database, artifacts)
         sweeper = Sweeper(database, artifacts)
         self.keeper = Keeper(database, artifacts, sweeper)
         self.deleter = Deleter(database, artifacts, sweeper, scratch)

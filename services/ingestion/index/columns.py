@@ -38,7 +38,7 @@ def write_columns(file: IO[bytes], about: Mapping[str, Any], arrays: Mapping[str
         places[name] = {"type": array.dtype.str, "length": len(array), "at": at}
         checksum = crc32(_bytes(array), checksum)
         at += -(-array.nbytes // ALIGNED) * ALIGNED
-    head = json.dumps({"about": about, "columns": places, "bytes": at, "checksum": checksum}, sort_keys=True).encode()
+    head = json.dumps({"about": about, "columns": places, "bytes": at, "checksum": checksum}).encode()
     file.write(head + b" " * (-(len(head) + 1) % ALIGNED) + b"\n")
     for array in arrays.values():
         file.write(_bytes(array))

@@ -1,6 +1,7 @@
 """The index of rows that are stored already: of batches from before there were segments, and of rewritten parts."""
 
 from pathlib import Path
+from typing import IO
 from zlib import crc32
 
 import numpy as np
@@ -21,7 +22,7 @@ READ_ROWS = 4096
 DIGEST_CHARACTERS = 32
 
 
-def segment_of_part(path: Path, pipeline: str, kind: str, source: str, bands: Bands | None) -> Segment:
+def segment_of_part(path: Path | IO[bytes], pipeline: str, kind: str, source: str, bands: Bands | None) -> Segment:
     """The segment of a stored part: sides as they are stored; clusters, where the part has none, by the split key."""
     read, schema, labelled = key_reader(kind), SCHEMAS[kind], KINDS[kind].labelled
     ids, keys, sides, labels, clusters, sets = [], [], [], [], [], []

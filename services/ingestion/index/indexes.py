@@ -75,7 +75,7 @@ class _Index:
             states, wanted = dict(self._view.states), {}
             for entry in found:
                 states.pop(self._sources.pop(entry.batch, ""), None)
-                if entry.state in (ACCEPTED, HELD) and entry.part_uri:
+                if entry.state in (ACCEPTED, HELD) and (entry.part_uri or entry.index_uri):
                     source = self._sources[entry.batch] = state_key(
                         entry.batch, entry.index_digest or entry.part_digest
                     )

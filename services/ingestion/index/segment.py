@@ -95,7 +95,7 @@ def merged(segments: Sequence[Segment]) -> Segment:
             shift = len(sources) if name in SOURCES else 0
             columns[name].append(segment[name] + np.uint32(shift) if shift else segment[name])
         entries.append(segment["bands"] + np.uint64(sets))
-        sets += len(segment["sets"])
+        sets += len(segment.sets)
         sources += segment.sources
     names = [name for name in TYPES if name not in ("offsets", "members", "bands")]
     whole = {name: np.concatenate(columns[name]) for name in names}

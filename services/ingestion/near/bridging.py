@@ -10,6 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.ingestion.near.rows import NO_SIDE, Outcome
+from shared.rows.splits import SPLITS
+
+MOST_TOLD = 4
+"""Clusters that a refusal names."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a node may not come in; the names are of clusters, sets or groups on the two sides."""
+    """Why a node may not come in: the two sides, and earlier clusters on them, in words."""
 
     outcome: Outcome
     sides: tuple[int, ...]
+    near: tuple[str, ...] = ()
 
 
 def refused(candidates: Iterable[Candidate], sides: Mapping[str, int]) -> dict[int, Refusal]:
@@ -42,7 +47,7 @@ def refused(candidates: Iterable[Candidate], sides: Mapping[str, int]) -> dict[i
         if len(wanted) > 1:
             official = one.official != NO_SIDE and len(met) == 1
             outcome = Outcome.OFFICIAL_SPLIT_LEAKS if official else Outcome.BRIDGES_SPLITS
-            found[one.node] = Refusal(outcome, tuple(sorted(wanted)))
+            found[one.node] = Refusal(outcome, tuple(sorted(wanted))[:2], _told(touched, sides))
         else:
             ties.tie(touched, next(iter(wanted), NO_SIDE))
     return found
@@ -78,3 +83,8 @@ class _Ties:
 
 def _rank(official: int) -> int:
     return -1 if official == NO_SIDE else official
+
+
+def _told(touched: Sequence[str], sides: Mapping[str, int]) -> tuple[str, ...]:
+    clusters = sorted({name for name in touched if name in sides})
+    return tuple(f"cluster {int(name[1:]):016x} ({SPLITS[sides[name]]})" for name in clusters[:MOST_TOLD])

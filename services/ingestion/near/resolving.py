@@ -77,6 +77,28 @@ def resolve(rows: Rows, view: View, data: Data) -> Resolved:
     return _Resolving(rows, view, data, nodes, kept, outcomes).run(conflicts)
 
 
+def touches(rows: Rows, found: Resolved, later: View, data: Data) -> bool:
+    """Whether what came to the index later has to do with rows that were accepted without knowing of it."""
+    kept = np.flatnonzero(found.accepted)
+    keys, groups = rows.keys[kept], rows.groups[kept]
+    if later.has(rows.ids[kept]).any() or len(later.keys(keys).asked):
+        return True
+    if len(later.groups(np.unique(groups[groups != 0])).asked):
+        return True
+    count = len(found.sets)
+    for near in later.near(found.entries):
+        entries = np.sort(np.concatenate([found.entries, near.entries + np.uint64(count)]))
+        ends = np.array([count])
+
+        def across(first: Places, second: Places, ends: Places = ends) -> Mask:
+            return np.asarray((first < ends) & (second >= ends), np.bool_)
+
+        sets = joined([found.sets, near.sets])
+        if len(close_pairs(entries, sets, data.near_duplicates.threshold, across, spanning=True).first):
+            return True
+    return False
+
+
 class _Resolving:
     def __init__(self, rows: Rows, view: View, data: Data, nodes: Nodes, kept: Places, outcomes: Array) -> None:
         self._rows, self._view, self._data = rows, view, data
@@ -135,7 +157,7 @@ class _Resolving:
     def _graph(self) -> Graph:
         alive = np.flatnonzero(self._alive)
         of_row = self._rows.groups[self._kept]
-        rows = np.flatnonzero((of_row != 0) & self._alive[self._nodes.of_row])
+        rows = np.flatnonzero((of_row != 0) & (self._outcomes[self._kept] == Outcome.ACCEPTED))
         groups, which = np.unique(of_row[rows], return_inverse=True)
         by_key = self._view.keys(self._nodes.keys[alive])
         ties = Ties(
@@ -149,10 +171,16 @@ class _Resolving:
         return Graph(ties, len(groups), self._view)
 
     def _refuse(self, node: int, refusal: Refusal) -> None:
-        self._alive[node] = False
-        for row in self._kept[self._nodes.of_row == node].tolist():
-            self._outcomes[row] = refusal.outcome
-            self._refusals[row] = refusal
+        """Of a node that only its official split keeps out, rows that claim another one may stay."""
+        rows = self._kept[self._nodes.of_row == node]
+        refused = rows
+        if refusal.outcome == Outcome.OFFICIAL_SPLIT_LEAKS:
+            refused = rows[self._rows.officials[rows] == self._officials[node]]
+        self._outcomes[refused] = refusal.outcome
+        self._refusals |= dict.fromkeys(refused.tolist(), refusal)
+        left = self._rows.officials[rows[self._outcomes[rows] == Outcome.ACCEPTED]].astype(np.int64)
+        self._alive[node] = len(left) > 0
+        self._officials[node] = max((one for one in left.tolist() if one != NO_SIDE), default=NO_SIDE)
 
     def _placed(self, graph: Graph, conflicts: Conflicts) -> Resolved:
         nodes, rows, kept = self._nodes, self._rows, self._kept

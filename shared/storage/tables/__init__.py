@@ -9,7 +9,6 @@ from shared.storage.tables.data import (
     Feedback,
     Import,
     QuarantinedRow,
-    RowDigest,
     SourceState,
 )
 from shared.storage.tables.jobs import Checkpoint, Job, JobEvent, Run, Search, TrainingWorker
@@ -44,7 +43,6 @@ __all__ = [
     "Pipeline",
     "QuarantinedRow",
     "Report",
-    "RowDigest",
     "Run",
     "Search",
     "SourceState",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.storage.tables.base import Base, Leased
@@ -78,18 +78,6 @@ class QuarantinedRow(Base):
     message: Mapped[str]
     raw: Mapped[str]
     """The row as received, cut at 4 KiB."""
-
-
-class RowDigest(Base):
-    """Which rows a pipeline has, for exact de-duplication. Held batches have none here."""
-
-    __tablename__ = "row_digests"
-    __table_args__ = (Index(None, "batch"),)
-
-    pipeline: Mapped[str] = mapped_column(primary_key=True)
-    digest: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
-    """First 16 bytes of the row id (SHA-256 of its content)."""
-    batch: Mapped[str]
 
 
 class DatasetVersion(Base):

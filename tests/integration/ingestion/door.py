@@ -70,6 +70,10 @@ class Door:
             return list(session.scalars(select(OutboxMessage).where(OutboxMessage.task == task)))
 
     def stored_parts(self, pipeline: str = "sentiment") -> list[str]:
+        """Names of the Parquet parts, and of whatever else lies there but index and journal."""
+        return [name for name in self.stored_files(pipeline) if not name.endswith((".index", ".journal.parquet"))]
+
+    def stored_files(self, pipeline: str = "sentiment") -> list[str]:
         folder = Path(self.settings.resolved_artifacts_url) / "datasets" / pipeline / "parts"
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 

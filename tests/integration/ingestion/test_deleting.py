@@ -239,7 +239,8 @@ def test_files_of_an_expired_version_stay_while_a_job_reads_them(door: Door) -> 
         session.add(job("job-1", 1, "running"))
     row, before = door.rows()[0], stored(door)
     delete(door, row.id)
-    assert before.items() <= stored(door).items()
+    parts = {name: content for name, content in before.items() if name.endswith(".parquet")}
+    assert parts.items() <= stored(door).items()
     with door.database.write() as session:
         session.get_one(Job, "job-1").state = "succeeded"
     door.rooms.parts.sweep(stale_seconds=-60)

@@ -32,11 +32,11 @@ def test_a_commit_that_may_have_been_done_keeps_its_part(door: Door, monkeypatch
         raise Unavailable("the database does not answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr("services.ingestion.receiving.digests.add", away)
+        patched.setattr("services.ingestion.receiving.row_index.changed", away)
         patched.setattr("services.ingestion.parts.select", away)
         with pytest.raises(Exception, match="does not answer"):
             door.append(tweets(20), "a")
     assert len(door.stored_parts()) == 1
     assert door.append(tweets(20), "a").accepted == 20
-    assert door.rooms.parts.sweep(stale_seconds=-60) == 1
+    assert door.rooms.parts.sweep(stale_seconds=-60) == 2, "the part and its index"
     assert len(door.stored_parts()) == 1
