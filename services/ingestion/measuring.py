@@ -74,7 +74,7 @@ def _count(statistics: Statistics, split: str, rows: pa.RecordBatch, schema: Sch
             count_row(statistics, split, schema.labels(fields), schema.lengths(fields))
         return
     for measured, names in columns.items():
-        lengths = [pc.fill_null(pc.utf8_length(rows[name]), 0) for name in names if name in rows.schema.names]
+        lengths = [pc.fill_null(pc.utf8_length(rows[name]), 0) for name in names if _has(rows, name)]
         total = lengths[0]
         for more in lengths[1:]:
             total = pc.add(total, more)
@@ -85,11 +85,16 @@ def _count(statistics: Statistics, split: str, rows: pa.RecordBatch, schema: Sch
 def _labels(rows: pa.RecordBatch) -> dict[str, int]:
     counts: dict[str, int] = {}
     for name in ("label", "labels"):
-        if name in rows.schema.names:
+        if _has(rows, name):
             column = rows[name]
             flat = pc.list_flatten(column) if pa.types.is_list(column.type) else column.drop_null()
             counts |= {label: counts.get(label, 0) + count for label, count in _counted(flat).items()}
     return counts
+
+
+def _has(rows: pa.RecordBatch, name: str) -> bool:
+    """Parts of old lack columns; one of nothing but nulls may have no type."""
+    return name in rows.schema.names and not pa.types.is_null(rows.schema.field(name).type)
 
 
 def _counted(values: pa.Array) -> dict[Any, int]:
