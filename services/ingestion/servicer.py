@@ -5,6 +5,7 @@ import grpc
 from services.ingestion import convert
 from services.ingestion.doors.batches import BatchesDoor
 from services.ingestion.doors.imports import ImportsDoor
+from services.ingestion.doors.lives import LivesDoor
 from services.ingestion.doors.versions import OPERATOR, VersionsDoor
 from services.ingestion.rooms import Rooms
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
@@ -21,7 +22,7 @@ def serve(server: Server, rooms: Rooms, max_row_bytes: int) -> None:
     server.add(NAME, ingestion_pb2_grpc.add_IngestionServicer_to_server, servicer)
 
 
-class IngestionServicer(BatchesDoor, ImportsDoor, VersionsDoor, ingestion_pb2_grpc.IngestionServicer):
+class IngestionServicer(BatchesDoor, ImportsDoor, LivesDoor, VersionsDoor, ingestion_pb2_grpc.IngestionServicer):
     """The service's door."""
 
     def __init__(self, rooms: Rooms, max_row_bytes: int) -> None:

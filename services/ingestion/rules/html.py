@@ -6,7 +6,7 @@ Only what is HTML is taken for it: `a < b > c` and `AT&T` stay as they are.
 import html
 import re
 
-MARK = re.compile(r"<!--|<(/?)([a-zA-Z][a-zA-Z0-9]{0,15})(?=[\s/>])[^<>]*>")
+MARK = re.compile(r"<!--|<(/?)([a-zA-Z][a-zA-Z0-9]{0,15})(?=[\s/>])([^<>]*)>")
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _LINES = (
     "address article aside blockquote br dd div dl dt figure footer form h1 h2 h3 h4 h5 h6 header hr li main nav ol p "
@@ -40,7 +40,7 @@ def _without_tags(text: str) -> str:
         if mark.start() < place:
             continue
         closing, name = mark[1], (mark[2] or "").lower()
-        instead = _instead(name)
+        instead = _instead(name) if len(name) != 1 or _is_tag(mark[3]) else None
         if instead is None:
             continue
         kept += (text[place : mark.start()], instead)
@@ -52,6 +52,11 @@ def _without_tags(text: str) -> str:
             if found < 0:
                 unclosed.add(end)
     return "".join((*kept, text[place:]))
+
+
+def _is_tag(inside: str) -> bool:
+    """Of a name of one letter, which may as well stand in `a<b and c>d`."""
+    return "=" in inside or not inside.strip(" \t\r\n/")
 
 
 def _instead(name: str) -> str | None:

@@ -55,7 +55,7 @@ def _by_script(text: str, letters: int) -> str | None:
     kana, hangul, han = (len(script.findall(text)) for script in (KANA, HANGUL, HAN))
     if (kana + hangul + han) * 2 < letters or not letters:
         return None
-    if kana * 10 >= kana + han:
+    if kana and kana * 10 >= kana + han:
         return "ja"
     return "ko" if hangul > han else "zh"
 

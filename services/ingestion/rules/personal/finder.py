@@ -23,6 +23,20 @@ class Finder:
     find: Callable[[str], Iterator[Span]]
 
 
+class Taken:
+    """Which characters of a text belong to something that was found."""
+
+    def __init__(self, text: str) -> None:
+        self._marks = bytearray(len(text))
+
+    def take(self, start: int, end: int) -> bool:
+        """Takes these characters unless one of them is taken."""
+        if self._marks.find(1, start, end) >= 0:
+            return False
+        self._marks[start:end] = b"\1" * (end - start)
+        return True
+
+
 def digits_of(text: str) -> str:
     """Its digits, of whatever script, as 0 to 9."""
     return "".join(str(int(character)) for character in text if character.isdecimal())

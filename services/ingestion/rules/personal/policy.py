@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from services.ingestion.rules.arrays import matching
-from services.ingestion.rules.personal.finder import Finder
+from services.ingestion.rules.personal.finder import Finder, Taken
 from services.ingestion.rules.personal.keys import KeySource
 from services.ingestion.rules.personal.national import national
 from services.ingestion.rules.personal.network import EMAIL, IP_ADDRESS, URL_CREDENTIALS
@@ -19,6 +19,7 @@ from shared.rows import Reason, RowError
 
 HASH_CHARACTERS = 12
 """48 bits: two of ten million different values look alike with odds of one in five."""
+PASSES = 8
 LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 """Hashes have no digits, so no rule takes one for a number."""
 DONE = {"flag": "flagged", "mask": "masked", "hash": "hashed", "reject": "rejected"}
@@ -76,13 +77,12 @@ class PersonalDataRule:
         changes: list[Text] = []
         done: dict[tuple[str, str], None] = {}
         for place, text in texts:
-            sights = list(_sights(text, finders))
+            changed, sights = self._written(text, finders, self._policies)
             for sight in sights:
                 policy = self._policies[sight.kind]
                 done[sight.kind, DONE[policy]] = None
                 if policy == "reject":
                     return Treated(row, list(done), _refusal(sight.kind, Text(place, text).field))
-            changed = self._written(text, sights, self._policies)
             if changed != text:
                 changes.append(Text(place, changed))
         return Treated(with_texts(row, changes) if changes else row, list(done))
@@ -90,15 +90,24 @@ class PersonalDataRule:
     def redacted(self, text: str) -> str:
         """A text for people to look at, without what the pipeline does not keep in clear."""
         masks = {finder.kind: "mask" for finder in self._redacting}
-        return self._written(text, list(_sights(text, self._redacting)), masks)
+        return self._written(text, self._redacting, masks)[0]
 
-    def _written(self, text: str, sights: Sequence[Sight], policies: Mapping[str, str]) -> str:
-        pieces, place = [], 0
-        for kind, start, end, value in sights:
-            if policies[kind] in ("mask", "hash"):
-                pieces += [text[place:start], self._word(kind, value, policies[kind])]
-                place = end
-        return "".join((*pieces, text[place:]))
+    def _written(self, text: str, finders: Sequence[Finder], policies: Mapping[str, str]) -> tuple[str, list[Sight]]:
+        """The text with words for what is masked or hashed, and all that was found. What touched something else shows
+        once that is gone, so the text is looked at until nothing changes."""
+        seen: list[Sight] = []
+        for _ in range(PASSES):
+            found = list(_sights(text, finders))
+            seen += found
+            pieces, place = [], 0
+            for kind, start, end, value in found:
+                if policies[kind] in ("mask", "hash"):
+                    pieces += [text[place:start], self._word(kind, value, policies[kind])]
+                    place = end
+            if not pieces:
+                break
+            text = "".join((*pieces, text[place:]))
+        return text, seen
 
     def _word(self, kind: str, value: str, policy: str) -> str:
         if policy == "mask":
@@ -109,12 +118,14 @@ class PersonalDataRule:
 
 def _sights(text: str, finders: Sequence[Finder]) -> Iterator[Sight]:
     """What stands in the text, from left to right, none over another."""
-    taken: list[Sight] = []
-    for finder in finders:
-        for start, end, value in finder.find(text):
-            if all(end <= other.start or start >= other.end for other in taken):
-                taken.append(Sight(finder.kind, start, end, value))
-    yield from sorted(taken, key=lambda sight: sight.start)
+    taken = Taken(text)
+    sights = [
+        Sight(finder.kind, start, end, value)
+        for finder in finders
+        for start, end, value in finder.find(text)
+        if taken.take(start, end)
+    ]
+    yield from sorted(sights, key=lambda sight: sight.start)
 
 
 def _refusal(kind: str, field: str) -> RowError:
