@@ -74,7 +74,8 @@ class Rewriter:
             part = self._store(batch, made, "parquet")
             index = self._index(batch, spec, made)
         told = self._journal(batch, row_ids)
-        return Rewritten(part, told, index, measured.splits, measured.statistics)
+        more = {name: value for name, value in batch.statistics.items() if name not in SPLITS}
+        return Rewritten(part, told, index, measured.splits, {**more, **measured.statistics})
 
     def _index(self, batch: Batch, spec: PipelineSpec, part: IO[bytes] | None) -> tuple[str, str]:
         if not batch.index_uri and not batch.part_uri:

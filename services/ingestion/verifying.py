@@ -90,7 +90,8 @@ class Verifier:
 
 def leak_threshold(plan: Plan) -> float | None:
     """Similarity from which rows on two sides are a leak; None where only equal inputs are."""
-    return None
+    near = plan.spec.data.near_duplicates
+    return near.threshold if near.enabled else None
 
 
 def _offending(report: LeakReport, plan: Plan) -> list[str]:

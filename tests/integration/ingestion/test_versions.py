@@ -8,6 +8,7 @@ import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from services.ingestion.finding import is_part
 from shared.contracts.codec import decode
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.messages import ConsiderDatasetVersion
@@ -136,7 +137,7 @@ def test_a_part_that_was_damaged_is_held_before_it_is_sealed(door: Door) -> None
     spoiled = door.append(tweets(20), "a")
     door.append(tweets(20, start=20), "b")
     parts = Path(door.settings.resolved_artifacts_url) / "datasets" / "sentiment" / "parts"
-    (damaged,) = [path for path in parts.iterdir() if path.name.startswith(spoiled.id)]
+    (damaged,) = [path for path in parts.iterdir() if path.name.startswith(spoiled.id) and is_part(path.name)]
     damaged.write_bytes(damaged.read_bytes()[:-10])
     assert door.build() == 1
     assert sum_of(door.version()) == 20
