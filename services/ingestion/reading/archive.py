@@ -38,13 +38,17 @@ class Archive:
     def pieces(self, member: zipfile.ZipInfo, budget: Budget) -> Iterator[bytes]:
         """The bytes of a member. Raises InvalidArgument when it is damaged, or more than it says."""
         budget.came(member.compress_size)
+        made = 0
         try:
             with self._zip.open(member) as content:
                 while piece := content.read(PIECE_BYTES):
+                    made += len(piece)
                     budget.made(len(piece))
                     yield piece
         except DAMAGED as error:
             raise _damaged(error, member.filename) from None
+        if made != member.file_size:
+            raise _refused(f"the member {member.filename[:200]!r} has {made} bytes, not {member.file_size}")
 
 
 class _Bounded(io.RawIOBase):

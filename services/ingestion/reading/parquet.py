@@ -23,11 +23,11 @@ ROW_BYTES = 64
 """What a row counts at least: a few bytes of Parquet can say `the same a billion times`."""
 
 
-def read_parquet(file: IO[bytes], limit: int, memory: int = MEMORY_BYTES) -> Iterator[Received]:
+def read_parquet(file: IO[bytes], limit: int) -> Iterator[Received]:
     """The rows of a Parquet file on a disk, numbered from 1. Raises InvalidArgument when it can't be read."""
     budget, number, ended = Budget(), 0, False
     budget.came(os.fstat(file.fileno()).st_size)
-    for line, size in split_lines(_output(file, memory), limit):
+    for line, size in split_lines(_output(file), limit):
         if not line:
             continue
         mark = line[:1]
@@ -48,10 +48,10 @@ def _fields(mark: bytes, line: bytes, size: int, limit: int) -> Mapping[str, Any
     return fields_of(line, size, limit)
 
 
-def _output(file: IO[bytes], memory: int) -> Iterator[bytes]:
+def _output(file: IO[bytes]) -> Iterator[bytes]:
     """What the reader writes, until it ends. Raises InvalidArgument when it is stuck."""
     file.seek(0)
-    command = [sys.executable, "-m", PROGRAM, str(memory)]
+    command = [sys.executable, "-m", PROGRAM, str(MEMORY_BYTES)]
     process = subprocess.Popen(
         command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
     )
