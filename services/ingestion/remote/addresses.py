@@ -8,8 +8,13 @@ Network = IPv4Network | IPv6Network
 
 TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("::/96"))
 """IPv6 that carries an IPv4 address in its last 32 bits, beside those that Python's own properties name."""
-REFUSED = tuple(map(ip_network, ("64:ff9b:1::/48", "100::/64", "2001::/23", "5f00::/16", "fec0::/10")))
-"""Special purposes that not every Python release knows (IANA's registry), and site-local."""
+REFUSED = tuple(
+    map(
+        ip_network,
+        ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "100::/64", "2001::/23", "5f00::/16", "fec0::/10"),
+    )
+)
+"""Special purposes that not every Python release knows (IANA's registries), and site-local."""
 
 
 def may_reach(text: str, allowed: Sequence[Network]) -> bool:

@@ -130,7 +130,7 @@ def _web(text: str, scheme: str) -> WebUri:
 def host_name(host: str, uri: str) -> str:
     """The host in the form that it is compared in. Raises InvalidArgument for other ways to write an address."""
     address = literal_address(host)
-    if address is not None:
+    if address is not None and "%" not in host:  # a zone means this machine's own links
         return str(address)
     try:
         name = host.rstrip(".").encode("idna").decode().lower()
