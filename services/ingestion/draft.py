@@ -1,6 +1,6 @@
 """The rows of a batch before anyone else sees them: copies dropped, sides given, in files aside."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -17,7 +17,7 @@ from services.ingestion.journal import Entry
 from services.ingestion.marks import UNMARKED, Marks, marks_of
 from services.ingestion.near.keys import key_digest
 from services.ingestion.near.resolving import Resolved, resolve, touches
-from services.ingestion.near.rows import Outcome, Rows
+from services.ingestion.near.rows import REFUSED, Outcome, Room, Rows
 from services.ingestion.near.shingles import shingled
 from services.ingestion.near.sketches import halves
 from services.ingestion.part_file import StoredRow, name_column, part_schema, read_stored, side_column, write_part
@@ -31,6 +31,13 @@ from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, Reason, RowError
 
 SPOOLED = ("row_id", "line", "flags")
+RULES: dict[str, str] = {Reason.SOURCE_CAP: "caps", Reason.BATCH_CAP: "caps", Reason.CONFLICTING_LABEL: "conflicts"}
+"""In whose name the journal tells of a row that was refused."""
+
+
+def unlimited() -> Room | None:
+    """No cap."""
+    return None
 
 
 class Refused(NamedTuple):
@@ -47,7 +54,11 @@ class Refused(NamedTuple):
 class Draft:
     """Takes rows in and, once they are all there, decides what becomes of each; texts stay on disk."""
 
-    def __init__(self, spec: PipelineSpec, folder: Path, indexes: Indexes) -> None:
+    def __init__(
+        self, spec: PipelineSpec, folder: Path, indexes: Indexes, room: Callable[[], Room | None] = unlimited
+    ) -> None:
+        """`room` tells how many rows may come in now."""
+        self._room = room
         self._spec, self._folder, self._indexes = spec, folder, indexes
         self._schema = SCHEMAS[spec.kind]
         self._shape = part_schema(self._schema)
@@ -83,7 +94,7 @@ class Draft:
     @property
     def reasons(self) -> dict[str, int]:
         """Rows that may not come in, by reason."""
-        counts = {reason.value: self._count(Outcome[reason]) for reason in _REASONS}
+        counts = {outcome.name: self._count(outcome) for outcome in REFUSED}
         for one in self._unmarked:
             counts[one.reason] = counts.get(one.reason, 0) + 1
         return {reason: rows for reason, rows in counts.items() if rows}
@@ -134,7 +145,7 @@ class Draft:
         """Rows that may not come in, in their order."""
         yield from self._unmarked
         found = self._decision.found
-        wanted = np.isin(found.outcomes, [Outcome[reason] for reason in _REASONS])
+        wanted = np.isin(found.outcomes, REFUSED)
         for place, row in self._spool.pick(np.flatnonzero(wanted)):
             reason = Outcome(int(found.outcomes[place])).name
             fields = _fields(row, self._schema.columns)
@@ -145,7 +156,7 @@ class Draft:
     def fates(self) -> Iterator[Entry]:
         """What there is to tell of rows: copies, near copies, and those that were refused."""
         for one in self.refused():
-            yield Entry(one.line, one.row_id, "quarantined", "splits", "", one.reason)
+            yield Entry(one.line, one.row_id, "quarantined", RULES.get(one.reason, "splits"), "", one.reason)
         found = self._decision.found
         copies = np.isin(found.outcomes, [Outcome.DUPLICATE, Outcome.NEAR_COPY])
         for place, row in self._spool.pick(np.flatnonzero(copies | found.near)):
@@ -198,7 +209,7 @@ class Draft:
     def _decide(self) -> None:
         assert self._rows is not None
         view = self._indexes.view(self._spec)
-        found = resolve(self._rows, view, self._spec.data)
+        found = resolve(self._rows, view, self._spec.data, self._room())
         part, index = scratch_file(self._folder), scratch_file(self._folder)
         measured = write_part(part, self._accepted(found), self._shape, self._schema)
         write_segment(index, segment_of(self._rows, found, self._spec.name, view.bands))
@@ -278,9 +289,6 @@ class _Spool:
 
     def close(self) -> None:
         self._file.close()
-
-
-_REASONS = (Reason.CONFLICTING_LABEL, Reason.BRIDGES_SPLITS, Reason.OFFICIAL_SPLIT_LEAKS)
 
 
 def _fields(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Rows as they come -> a draft, a quarantine and a journal, chunk by chunk: mapped to our names, ruled, checked."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from services.ingestion.checked import CheckedRow
-from services.ingestion.draft import Draft
+from services.ingestion.draft import Draft, unlimited
 from services.ingestion.index.indexes import Indexes
 from services.ingestion.journal import Journal
+from services.ingestion.near.rows import Room
 from services.ingestion.quoting import quoted_row
 from services.ingestion.reading.received import Received
 from services.ingestion.rules.chain import Ruled, Rules
@@ -22,13 +24,20 @@ CHUNK_BYTES = 4 << 20
 class Intake:
     """Checks every row of a batch. A bad one goes to quarantine and never fails the batch."""
 
-    def __init__(self, spec: PipelineSpec, folder: Path, indexes: Indexes, key: KeySource = no_key) -> None:
-        """`key` gives the secret that hashes of personal data are keyed with."""
+    def __init__(
+        self,
+        spec: PipelineSpec,
+        folder: Path,
+        indexes: Indexes,
+        key: KeySource = no_key,
+        room: Callable[[], Room | None] = unlimited,
+    ) -> None:
+        """`key` gives the secret that hashes of personal data are keyed with; `room` tells how many rows may come in."""
         self._spec = spec
         self._schema = SCHEMAS[spec.kind]
         self._read = self._schema.reader(spec)
         self._rules = Rules(spec.data, self._schema.texts, key)
-        self.draft = Draft(spec, folder, indexes)
+        self.draft = Draft(spec, folder, indexes, room)
         self.quarantine = RecordFile(folder)
         self.journal = Journal(folder)
         self.received = 0

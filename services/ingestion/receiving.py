@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
+from services.ingestion.caps import Caps, capped
 from services.ingestion.draft import Draft
 from services.ingestion.index.indexes import Indexes
 from services.ingestion.intake import Intake
@@ -99,8 +100,9 @@ class Receiver:
             found = batches.by_key(session, header.pipeline, header.batch_key)
         if found:
             return Answer(found, True)
-        with self._taken_in(spec, rows) as intake:
-            answer = self._publish(_as_read(header, rows), spec, intake, with_commit)
+        caps = Caps(self._database, spec, header.source)
+        with self._taken_in(spec, rows, caps) as intake:
+            answer = self._publish(_as_read(header, rows), spec, intake, caps, with_commit)
         if not answer.repeated:
             _observe(answer.batch, monotonic() - begun)
         return answer
@@ -110,16 +112,16 @@ class Receiver:
         _check_header(header)
         with self._database.read() as session:
             spec, now = pipelines.spec(session, header.pipeline), clock(session)
-        with self._taken_in(spec, rows) as intake:
+        with self._taken_in(spec, rows, Caps(self._database, spec, header.source)) as intake:
             batch = _batch("", _as_read(header, rows), intake, intake.draft, StoredPart())
             batch.created_at = batch.updated_at = now
             return Preview(batch, first_rows(intake))
 
     @contextmanager
-    def _taken_in(self, spec: PipelineSpec, rows: Iterable[Received]) -> Iterator[Intake]:
+    def _taken_in(self, spec: PipelineSpec, rows: Iterable[Received], caps: Caps) -> Iterator[Intake]:
         with (
             refuse_when_full(),
-            closing(Intake(spec, self._folder, self._indexes, self._key)) as intake,
+            closing(Intake(spec, self._folder, self._indexes, self._key, caps.room)) as intake,
         ):
             for row in rows:
                 intake.take(row)
@@ -128,7 +130,9 @@ class Receiver:
                 raise InvalidArgument("the batch holds no rows", field="rows")
             yield intake
 
-    def _publish(self, header: Header, spec: PipelineSpec, intake: Intake, with_commit: WithCommit) -> Answer:
+    def _publish(
+        self, header: Header, spec: PipelineSpec, intake: Intake, caps: Caps, with_commit: WithCommit
+    ) -> Answer:
         id = new_id("batch")
 
         def record(draft: Draft, part: StoredPart) -> Answer:
@@ -137,7 +141,9 @@ class Receiver:
                 found = batches.by_key(session, header.pipeline, header.batch_key)
                 if found:
                     return Answer(found, True)
-                if draft.is_overtaken(self._indexes.view_in(session, spec)):
+                room = caps.room_in(session)
+                no_room = room is not None and draft.rows > room.rows
+                if no_room or draft.is_overtaken(self._indexes.view_in(session, spec)):
                     raise Overtaken
                 batch = _batch(id, header, intake, draft, part)
                 batch.created_at = batch.updated_at = clock(session)
@@ -217,7 +223,7 @@ def _batch(id: str, header: Header, intake: Intake, draft: Draft, part: StoredPa
         received=intake.received,
         quarantined=quarantined,
         quarantine_reasons=reasons,
-        rules=intake.rules,
+        rules=intake.rules + capped(reasons),
         journal_uri=part.journal_uri,
         journal_digest=part.journal_digest,
         licence=header.licence,

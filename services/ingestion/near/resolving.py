@@ -19,7 +19,7 @@ from services.ingestion.near.conflicts import Conflicts, label_conflicts
 from services.ingestion.near.graph import Graph, Near, Ties
 from services.ingestion.near.hashing import LOW, Array, Mask, Places, Words
 from services.ingestion.near.joining import Pairs, close_pairs
-from services.ingestion.near.rows import NO_SIDE, Nodes, Outcome, Rows, exact_copies
+from services.ingestion.near.rows import NO_SIDE, Nodes, Outcome, Room, Rows, exact_copies
 from services.ingestion.near.shingles import EMPTY, Sets, joined
 from services.ingestion.near.sides import sides_of
 from shared.pipelines.data import Data
@@ -61,12 +61,15 @@ class Resolved:
         return np.asarray(self.outcomes == Outcome.ACCEPTED, np.bool_)
 
 
-def resolve(rows: Rows, view: View, data: Data) -> Resolved:
+def resolve(rows: Rows, view: View, data: Data, room: Room | None = None) -> Resolved:
     """Decides about every row, given what the index holds. A pure function of both, and of the rows' order only where
-    copies and conflicts say that the earlier one stays."""
+    copies, conflicts and caps say that the earlier one stays."""
     outcomes = np.where(exact_copies(rows.ids) | view.has(rows.ids), Outcome.DUPLICATE, Outcome.ACCEPTED)
     outcomes = outcomes.astype(np.uint8)
     kept = np.flatnonzero(outcomes == Outcome.ACCEPTED)
+    if room is not None:
+        outcomes[kept[room.rows :]] = room.otherwise
+        kept = kept[: room.rows]
     nodes = Nodes.among(rows, kept)
     conflicts = label_conflicts(rows.labels[kept], nodes, rows, view)
     if data.conflicts == "reject" and conflicts.later.any():

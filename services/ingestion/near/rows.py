@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +56,18 @@ class Outcome(IntEnum):
     CONFLICTING_LABEL = 3
     BRIDGES_SPLITS = 4
     OFFICIAL_SPLIT_LEAKS = 5
+    SOURCE_CAP = 6
+    BATCH_CAP = 7
 
 
-REFUSED = (Outcome.CONFLICTING_LABEL, Outcome.BRIDGES_SPLITS, Outcome.OFFICIAL_SPLIT_LEAKS)
+REFUSED = tuple(outcome for outcome in Outcome if outcome >= Outcome.CONFLICTING_LABEL)
+
+
+class Room(NamedTuple):
+    """At most so many rows may come in, and what is said of the others."""
+
+    rows: int
+    otherwise: Outcome
 
 
 @dataclass(frozen=True, eq=False)
