@@ -1,11 +1,12 @@
 """The life of a row: where it came in, what was done to it, who else brought it, which side it is on, where it went."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import select
@@ -21,7 +22,7 @@ from shared.storage.repositories import lives, pipelines
 from shared.storage.tables import Batch
 
 READERS = 8
-SCANNED_ROWS = 65_536
+SHOWN_NEAR = 100
 HEXADECIMAL = frozenset("0123456789abcdef")
 ORDER = [
     "received",
@@ -100,10 +101,12 @@ class Lives:
         with ThreadPoolExecutor(READERS, "explain") as readers:
             stored = [found for some in readers.map(lambda one: self._stored(one, row), batches) for found in some]
             told = [found for some in readers.map(lambda one: self._told(one, row), batches) for found in some]
-        row_id = self._one(pipeline, row, stored, told)
-        life = Life(row_id)
+            row_id = self._one(pipeline, row, stored, told)
+            life = Life(row_id)
+            clusters = {found.row["cluster"] for found in stored if found.row.get("cluster")}
+            near = readers.map(lambda one: self._in_clusters(one, clusters), batches) if clusters else ()
+            life.near = [id for some in near for id in some if id != row_id][:SHOWN_NEAR]
         life.events += _told_events(told, row_id)
-        life.near = _near(told, row_id)
         for holder in stored:
             _lived_in(life, holder, spec)
         self._afterwards(life, pipeline, stored)
@@ -118,6 +121,20 @@ class Lives:
                 return [_Stored(batch, found) for found in _rows_of(file, row)]
         except (NotFound, FileNotFoundError):
             return []  # rewritten meanwhile
+
+    def _in_clusters(self, batch: Batch, clusters: Collection[str]) -> list[str]:
+        """Ids of the batch's rows that stand in one of these clusters."""
+        if not batch.part_uri:
+            return []
+        try:
+            with self._artifacts.open(batch.part_uri) as source, pq.ParquetFile(source) as file:
+                if "cluster" not in file.schema_arrow.names:
+                    return []
+                table = file.read(columns=["row_id", "cluster"])
+        except (NotFound, FileNotFoundError):
+            return []  # rewritten meanwhile
+        alike = pc.is_in(table["cluster"], pa.array(sorted(clusters), pa.string()))
+        return [str(id) for id in table["row_id"].filter(alike).to_pylist()]
 
     def _told(self, batch: Batch, row: str) -> list[_Told]:
         if not batch.journal_uri:
@@ -184,17 +201,9 @@ def _told_events(told: Iterable[_Told], row_id: str) -> Iterator[Event]:
     for batch, entry in told:
         if entry.row_id != row_id:
             continue
-        words = [f"line {entry.line}", entry.rule, f"near {entry.other[:12]}" if entry.outcome == "near" else ""]
+        words = (f"line {entry.line}", entry.rule)
         detail = ", ".join(filter(None, (*words, entry.detail)))
         yield Event("clustered" if entry.outcome == "near" else entry.outcome, batch.id, detail, batch.created_at)
-
-
-def _near(told: Iterable[_Told], row_id: str) -> list[str]:
-    near: dict[str, None] = {}
-    for _, entry in told:
-        if entry.outcome == "near" and row_id in (entry.row_id, entry.other):
-            near[entry.other if entry.row_id == row_id else entry.row_id] = None
-    return list(near)
 
 
 def _lived_in(life: Life, holder: _Stored, spec: PipelineSpec) -> None:
