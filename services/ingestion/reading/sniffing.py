@@ -78,7 +78,8 @@ def format_of(head: bytes, asked: str, filename: str) -> str:
     lines = _lines(head)
     ending = ending_of(filename)
     if not lines:
-        return asked or ending or "jsonl"
+        found = asked or ending
+        return found if found and found not in (*SHAPES, "parquet") else "jsonl"
     json_like = _json_like(lines)
     if json_like == "jsonl" and len(lines) == 1 and "json" in (asked, ending):
         json_like = "json"  # one line is both

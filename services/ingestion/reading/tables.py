@@ -73,7 +73,7 @@ def read_table(pieces: Iterable[bytes], limit: int, delimiter: str = "") -> Iter
     """
     csv.field_size_limit(max(csv.field_size_limit(), limit))
     head, pieces = _first_lines(pieces, limit)
-    delimiter = delimiter or delimiter_of(head) or ","
+    delimiter = delimiter or delimiter_of(head, least=1) or ","
     lines = _Lines(pieces, limit)
     records = csv.reader(lines, delimiter=delimiter)
     names: list[str] = []
@@ -99,8 +99,8 @@ def read_table(pieces: Iterable[bytes], limit: int, delimiter: str = "") -> Iter
             yield _row(names, cells, lines)
 
 
-def delimiter_of(lines: Sequence[str]) -> str:
-    """What stands between the columns of a table that begins so; empty when it is none."""
+def delimiter_of(lines: Sequence[str], least: int = 2) -> str:
+    """What stands between the columns of a table that begins so; empty when it is none, or has too few records."""
     best, most = "", 1
     for delimiter in DELIMITERS:
         try:
@@ -109,7 +109,7 @@ def delimiter_of(lines: Sequence[str]) -> str:
             continue
         width = len(records[0]) if records else 0
         others = sum(len(record) != width for record in records)
-        if len(records) > 1 and others <= len(records) // 4 and width > most and _problem(records[0]) is None:
+        if len(records) >= least and others <= len(records) // 4 and width > most and _problem(records[0]) is None:
             best, most = delimiter, width
     return best
 
@@ -124,8 +124,8 @@ def _first_lines(pieces: Iterable[bytes], limit: int) -> tuple[list[str], Iterat
         yield begun
         yield from rest
 
-    lines = begun.decode(errors="replace").splitlines(keepends=True)
-    return (lines[:-1] if len(lines) > 1 else lines), again()
+    *whole, torn = begun.decode(errors="replace").split("\n")
+    return ([line + "\n" for line in whole] or [torn]), again()
 
 
 def _header(cells: Sequence[str], error: RowError | None) -> list[str]:
