@@ -15,7 +15,7 @@ import numpy as np
 
 from services.ingestion.index.segment import Segment, matching, merged, read_segment, write_segment
 from services.ingestion.near.bands import Bands
-from services.ingestion.near.hashing import HALF, LOW, Array, Mask, Places, Words
+from services.ingestion.near.hashing import HALF, LOW, Array, Mask, Places, Words, unique
 from services.ingestion.near.shingles import Sets, spread
 from shared.storage.ids import new_id
 
@@ -125,7 +125,7 @@ class View:
 
     def near(self, entries: Words) -> list[Near]:
         """Earlier sets that share a band with sets whose bands are `entries`."""
-        hashes = np.unique(entries >> HALF)
+        hashes = unique(entries >> HALF) if self.segments else entries
         found = []
         for segment, alive in zip(self.segments, self._alive, strict=True):
             bands = segment["bands"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.ingestion.near.components import connected
-from services.ingestion.near.hashing import Mask, Places, Words, pair_of, parts_of
+from services.ingestion.near.hashing import Mask, Places, Words, pair_of, parts_of, unique
 from services.ingestion.near.shingles import Sets, spread, starts_of
 
 SMALL_BUCKET = 16
@@ -87,7 +87,7 @@ class _Join:
             candidates = candidates[self._roots[first] != self._roots[second]]
         if not len(candidates):
             return
-        first, second = parts_of(np.unique(candidates))
+        first, second = parts_of(unique(candidates))
         kept = self._wanted(first, second)
         pairs = verified(first[kept], second[kept], self._sets, self._threshold)
         if not len(pairs.first):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from services.ingestion.near.bands import Bands, banded
-from services.ingestion.near.hashing import Array, Mask, Places, Small, parts_of
+from services.ingestion.near.hashing import Array, Mask, Places, Small, parts_of, unique
 from services.ingestion.near.joining import ROUNDING, close_pairs, ordered, runs_of
 from services.ingestion.near.sketches import Sketch, Sketches, joined_sketches
 from shared.rows.splits import SPLITS
@@ -80,8 +80,8 @@ class Touched:
     """Tells which rows of a sketch may form a pair with a fresh one."""
 
     def __init__(self, fresh: Sketch, threshold: float | None) -> None:
-        self._keys = np.unique(fresh.keys[:, 0])
-        self._members: Small = np.unique(fresh.sets.members)
+        self._keys = unique(fresh.keys[:, 0])
+        self._members: Small = unique(fresh.sets.members)
         self._threshold = threshold
 
     def by(self, sketch: Sketch) -> Places:

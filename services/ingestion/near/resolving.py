@@ -17,7 +17,7 @@ from services.ingestion.near.bridging import Refusal
 from services.ingestion.near.components import connected
 from services.ingestion.near.conflicts import Conflicts, label_conflicts
 from services.ingestion.near.graph import Graph, Near, Ties
-from services.ingestion.near.hashing import LOW, Array, Mask, Places, Words
+from services.ingestion.near.hashing import LOW, Array, Mask, Places, Words, unique
 from services.ingestion.near.joining import Pairs, close_pairs
 from services.ingestion.near.rows import NO_SIDE, Nodes, Outcome, Room, Rows, exact_copies
 from services.ingestion.near.shingles import EMPTY, Sets, joined
@@ -86,7 +86,7 @@ def touches(rows: Rows, found: Resolved, later: View, data: Data) -> bool:
     keys, groups = rows.keys[kept], rows.groups[kept]
     if later.has(rows.ids[kept]).any() or len(later.keys(keys).asked):
         return True
-    if len(later.groups(np.unique(groups[groups != 0])).asked):
+    if len(later.groups(unique(groups[groups != 0])).asked):
         return True
     count = len(found.sets)
     for near in later.near(found.entries):

@@ -14,7 +14,7 @@ from zlib import crc32
 
 import numpy as np
 
-from services.ingestion.near.hashing import HALF, LOW, Places, Small, Words, mixed, pair_of
+from services.ingestion.near.hashing import HALF, LOW, Places, Small, Words, mixed, pair_of, unique
 from shared.rows.words import ALONE
 
 _ALONE = "".join(f"{chr(first)}-{chr(last)}" for first, last in ALONE)
@@ -81,8 +81,8 @@ def shingled(texts: Sequence[str]) -> Sets:
     wanted = np.ones(len(values), np.bool_)
     wanted[lasts[sizes > 1]] = False
     rows = np.repeat(np.arange(len(texts)), sizes)
-    unique = np.unique(pair_of(rows[wanted], pairs[wanted]))
-    return Sets(starts_of(np.bincount((unique >> HALF).astype(np.int64), minlength=len(texts))), _low(unique))
+    distinct = unique(pair_of(rows[wanted], pairs[wanted]))
+    return Sets(starts_of(np.bincount((distinct >> HALF).astype(np.int64), minlength=len(texts))), _low(distinct))
 
 
 def starts_of(sizes: Places) -> Places:
