@@ -9,6 +9,7 @@ from shared.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
     from shared.client.data import Batch, DatasetVersion
+    from shared.client.lives import RowLife
 
 Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")]
 AnyPipeline = Annotated[str, typer.Argument(metavar="[PIPELINE]", help="Name of the pipeline; all when absent.")]
@@ -16,6 +17,7 @@ BatchId = Annotated[str, typer.Argument(metavar="BATCH", help="Id of the batch."
 BatchOption = Annotated[str, typer.Option("--batch", help="Of this batch only.")]
 Version = Annotated[int, typer.Option("--version", help="Dataset version; the newest sealed one when absent.")]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test; all when absent.")]
+RowId = Annotated[str, typer.Argument(metavar="ROW", help="Id of the row, or its first 8 or more characters.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the batch.")]
 
 data = typer.Typer(name="data", help="Dataset versions, batches, rows and quarantine.", no_args_is_help=True)
@@ -63,8 +65,12 @@ def batches(pipeline: AnyPipeline = "", limit: Limit = 20, home: Home = None, as
         found = client.batches(pipeline, limit)
     if as_json:
         return print_json(found)
-    columns = ("batch", "pipeline", "source", "state", "accepted#", "duplicates#", "quarantined#", "reason", "arrived")
-    rows = [(one.id, one.pipeline, one.source, one.state, *_counts(one), one.reason, one.created_at) for one in found]
+    counts = ("accepted#", "duplicates#", "quarantined#")
+    columns = ("batch", "pipeline", "source", "state", *counts, "rules", "reason", "arrived")
+    rows = [
+        (one.id, one.pipeline, one.source, one.state, *_counts(one), _rules(one), one.reason, one.created_at)
+        for one in found
+    ]
     return console().print(table(columns, rows))
 
 
@@ -101,6 +107,16 @@ def quarantine(
 
 
 @data.command()
+def explain(pipeline: Pipeline, row: RowId, home: Home = None, as_json: AsJson = False) -> None:
+    """Tell the life of a row: where it came in, what rules did, its side, versions and models."""
+    with connect(home) as client:
+        found = client.explain_row(pipeline, row)
+    if as_json:
+        return print_json(found)
+    return _show_life(found)
+
+
+@data.command()
 def hold(batch: BatchId, reason: Reason = "", home: Home = None) -> None:
     """Keep a batch out of later dataset versions."""
     with connect(home) as client:
@@ -122,6 +138,24 @@ def _splits(version: "DatasetVersion") -> tuple[int, int, int]:
 
 def _counts(batch: "Batch") -> tuple[int, int, int]:
     return batch.accepted, batch.duplicates, batch.quarantined
+
+
+def _rules(batch: "Batch") -> str:
+    return ", ".join(f"{one.rule}: {one.rows:,} {one.action}" for one in batch.rules)
+
+
+def _show_life(life: "RowLife") -> None:
+    from rich.markup import escape
+
+    row = life.row
+    where = f" in {row.split}, batch {row.batch}" if row.batch else ": the dataset does not hold it"
+    console().print(f"row {row.id}{where}")
+    if row.fields:
+        console().print(f"  {_shown(row.fields)}")
+    events = [(one.at, one.event, one.subject, escape(one.detail)) for one in life.events]
+    console().print(table(("when", "what", "of", "detail"), events))
+    if life.near:
+        console().print(f"near copies: {', '.join(id[:12] for id in life.near)}")
 
 
 def _shown(fields: dict[str, object]) -> str:

@@ -9,6 +9,7 @@ from shared.client.datasets import DatasetCalls
 from shared.client.imports import ImportCalls
 from shared.client.inference import InferenceCalls
 from shared.client.ingestion import IngestionCalls
+from shared.client.lives import LifeCalls
 from shared.client.serving import ServingCalls
 from shared.config import Settings, load_settings
 from shared.embedded.state import PlatformState
@@ -19,7 +20,7 @@ TIMEOUT_SECONDS = 30.0
 PATIENCE_SECONDS = 10.0
 
 
-class FlywheelClient(InferenceCalls, ServingCalls, IngestionCalls, DatasetCalls, ImportCalls, ControlCalls):
+class FlywheelClient(InferenceCalls, ServingCalls, IngestionCalls, DatasetCalls, ImportCalls, LifeCalls, ControlCalls):
     """Talks to a platform; thread-safe, opens its channels on first use.
 
     Every call has a deadline of `timeout` seconds. Calls that are safe to repeat are repeated for `patience`
