@@ -50,8 +50,8 @@ for command in (
     app.command()(command)
 app.command("import")(imports.import_uri)
 app.add_typer(pipelines.explain)
-for command in (datasets.card, datasets.diff, datasets.sql, datasets.export, datasets.delete, suspects):
-    data.data.command()(command)
+for about_data in (datasets.card, datasets.diff, datasets.sql, datasets.export, datasets.delete, suspects):
+    data.data.command()(about_data)
 app.add_typer(data.data)
 
 

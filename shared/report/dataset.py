@@ -41,7 +41,7 @@ def write_data_card(path: Path, card: Card) -> Path:
         title=f"{card.version.pipeline}: dataset version {card.version.version}",
         card=card,
         facts=facts(card.version),
-        sides=plots.bars({"rows": sides(card.version)}, "rows"),
+        sides=Markup(plots.bars({"rows": sides(card.version)}, "rows")),
         labels=label_plot(statistics.get("labels", {})),
         label_rows=label_rows(statistics.get("labels", {})),
         lengths=[(name, spread(found)) for name, found in sorted(statistics.get("lengths", {}).items())],
