@@ -1,11 +1,14 @@
 """The life of a row, asked for at the real gRPC door."""
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from shared.cli.main import execute
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.storage.tables import ModelVersion
 from tests.integration.ingestion.door import SENTIMENT, Door, declare, tweets
@@ -139,3 +142,27 @@ def test_what_is_no_row_is_a_clear_error(door: Door, row: str, code: grpc.Status
     assert refused.value.code() == code
     with pytest.raises(grpc.RpcError, match="no pipeline 'nothing'"):
         life(door, "0123456789abcdef", "nothing")
+
+
+def test_the_command_tells_it_to_people_and_to_programs(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FLYWHEEL_HOME", str(tmp_path / "client"))
+    monkeypatch.setenv("FLYWHEEL_INGESTION_ADDRESS", door.address)
+    masking(door)
+    batch = door.append([{"text": "[red]你是白痴 li@qq.com", "label": "negative"}], "a", source="web")
+    door.build()
+    row = door.rows()[0]
+    assert execute(("data", "explain", "sentiment", row.id[:8])) == 0
+    told = capsys.readouterr().out
+    assert f"row {row.id} in {row.split}, batch {batch.id}" in told
+    assert "text: [red]你是白痴 <EMAIL>" in told
+    assert all(word in told for word in ("from web, line 1", "personal_data.email", "flagged", "sealed"))
+    assert execute(("data", "explain", "sentiment", row.id, "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["row"]["id"] == row.id
+    assert [event["event"] for event in found["events"]][:2] == ["received", "masked"]
+    assert execute(("data", "batches", "sentiment")) == 0
+    assert "personal_data.email: 1 masked, toxic: 1 flagged" in capsys.readouterr().out
+    assert execute(("data", "explain", "sentiment", "abc")) != 0
+    assert "is no row id" in capsys.readouterr().err
