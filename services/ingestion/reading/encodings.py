@@ -68,8 +68,7 @@ def named(encoding: str, head: bytes) -> str:
         name = next((found for mark, found in MARKS.items() if head.startswith(mark)), f"{name}-le")
     name = UTF8 if name in ("utf-8-sig", "ascii") else name
     text, broken = _decoded(head, name)
-    foreign = name != UTF8 and not head.isascii() and not _decoded(head, UTF8)[1]
-    if foreign or (broken >= WEAK_BYTES and broken > WEAK_LINES * text.count("\n")):
+    if _is_other(head, name) or (broken >= WEAK_BYTES and broken > WEAK_LINES * text.count("\n")):
         found = detect(head)
         raise InvalidArgument(
             f"encoding={encoding!r}: the file is not in it; it looks like {found}. Leave the encoding out to have it "
@@ -77,6 +76,15 @@ def named(encoding: str, head: bytes) -> str:
             field="encoding",
         )
     return name
+
+
+def _is_other(head: bytes, name: str) -> bool:
+    """Without doubt: what is UTF-8 beyond ASCII is nothing else, and only UTF-16 and UTF-32 are full of zeros."""
+    wide = name.startswith(("utf-16", "utf-32"))
+    if wide or name == UTF8:
+        found = next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), _wide(head) or UTF8)
+        return wide != (found != UTF8) and (not wide or (b"\0" not in head and not _decoded(head, UTF8)[1]))
+    return not head.isascii() and not _decoded(head, UTF8)[1]
 
 
 def to_utf8(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:

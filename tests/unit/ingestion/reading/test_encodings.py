@@ -49,7 +49,14 @@ def test_an_encoding_may_be_told(encoding: str) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "told"),
-    [("utf-8", "gb18030"), ("gb18030", "utf-8"), ("utf-8", "latin-1")],
+    [
+        ("utf-8", "gb18030"),
+        ("gb18030", "utf-8"),
+        ("utf-8", "utf-16"),
+        ("utf-16", "utf-8"),
+        ("utf-16-le", "utf-8"),
+        ("utf-8", "latin-1"),
+    ],
 )
 def test_an_encoding_that_the_file_is_not_in_is_refused(encoding: str, told: str) -> None:
     with pytest.raises(InvalidArgument, match=told) as refused:
