@@ -111,6 +111,10 @@ class Schema(ABC):
     def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:
         """The row, in our field names, that has a request's input and the corrected output."""
 
+    def given(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """A row, in our field names, that `check` makes the stored one of."""
+        return {name: stored[name] for name in self.columns if stored.get(name) is not None}
+
     def labels(self, fields: Mapping[str, Any]) -> Sequence[str]:
         """The stored row's labels, for the statistics; none for a kind without labels."""
         return ()

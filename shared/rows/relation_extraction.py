@@ -48,6 +48,10 @@ class RelationExtractionSchema(Schema):
     def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:
         return {**{name: given.get(name) for name in ("text", "head", "tail")}, "label": correction}
 
+    def given(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        head, tail = ({"start": stored[f"{name}_start"], "end": stored[f"{name}_end"]} for name in ("head", "tail"))
+        return {"text": stored["text"], "head": head, "tail": tail, "label": stored["label"]}
+
     def labels(self, fields: Mapping[str, Any]) -> Sequence[str]:
         return (str(fields["label"]),)
 

@@ -11,8 +11,6 @@ from shared.rows import SCHEMAS
 from shared.rows.base import SEPARATOR
 
 KEY_BYTES = 16
-TEXTUAL = frozenset(SCHEMAS)
-"""Kinds whose split key is text; all are by now."""
 
 
 @lru_cache
@@ -23,7 +21,7 @@ def key_reader(kind: str) -> Callable[[Mapping[str, Any]], str]:
     schema = SCHEMAS[kind]
 
     def read(fields: Mapping[str, Any]) -> str:
-        return schema.parse({name: value for name, value in fields.items() if value is not None}, spec).split_key
+        return schema.check(schema.given(fields), spec).split_key
 
     return read
 
