@@ -36,7 +36,7 @@ class Service:
 
     def start(self) -> None:
         self._housekeeper.start()
-        self._rooms.importer.start()
+        self._rooms.importer.start(self._worker.draining)
         self._rooms.following.start()
         self._server.start()
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from sqlalchemy.orm import Session
@@ -50,13 +50,15 @@ class Importer:
     def __init__(self, settings: Settings, database: Database, receiver: Receiver, fetcher: Fetcher) -> None:
         self._settings, self._database, self._receiver, self._fetcher = settings, database, receiver, fetcher
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{new_id('importer')[-9:]}"
-        self._stop, self._wake = threading.Event(), threading.Event()
+        self._stop, self._wake, self._draining = threading.Event(), threading.Event(), threading.Event()
         self._threads = [
             threading.Thread(target=self._follow, name=f"import-{number}", daemon=True)
             for number in range(settings.import_threads)
         ]
 
-    def start(self) -> None:
+    def start(self, draining: threading.Event | None = None) -> None:
+        """`draining` ends what `stop` ends, before anybody calls that."""
+        self._draining = draining or self._draining
         for thread in self._threads:
             thread.start()
 
@@ -79,10 +81,13 @@ class Importer:
             ids = imports.waiting(session, LOOK_AT)
         return any(self._run(id) for id in ids)
 
+    def _ends(self) -> bool:
+        return self._stop.is_set() or self._draining.is_set()
+
     def _follow(self) -> None:
         while not self._stop.is_set():
             try:
-                while not self._stop.is_set() and self.run_next():
+                while not self._ends() and self.run_next():
                     self._wake.set()  # for the threads that wait beside this one
             except Unavailable as error:
                 log.warning("imports can't be looked for", error=error.message)
@@ -102,7 +107,7 @@ class Importer:
             return True
         progress = Progress()
         with Heart(self._database, lease, row.pipeline, progress, self._settings.lease_seconds) as heart:
-            turn = Turn(row, lease, progress, heart.lost, self._stop)
+            turn = Turn(row, lease, progress, heart.lost, self._ends)
             outcome = self._outcome(turn)
         INGESTION_IMPORTS.labels(row.pipeline, outcome).inc()
         log.info("import's turn ended", id=id, pipeline=row.pipeline, outcome=outcome, rows=progress.rows)
@@ -203,16 +208,16 @@ class Turn:
     """One attempt at an import."""
 
     def __init__(
-        self, row: Import, lease: Lease, progress: Progress, lost: threading.Event, stop: threading.Event
+        self, row: Import, lease: Lease, progress: Progress, lost: threading.Event, ends: Callable[[], bool]
     ) -> None:
         self.row, self.lease, self.progress = row, lease, progress
-        self._lost, self._stop = lost, stop
+        self._lost, self._ends = lost, ends
 
     def check(self) -> None:
         """Raises LeaseLost when it is not ours any more, Draining when this process ends."""
         if self._lost.is_set():
             raise LeaseLost(f"import {self.row.id} was cancelled, or another worker has it", id=self.row.id)
-        if self._stop.is_set():
+        if self._ends():
             raise Draining
 
     def figures(self) -> imports.Figures:
