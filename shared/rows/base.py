@@ -96,8 +96,15 @@ class Schema(ABC):
         """The row under our field names; `names` has the product's where they differ, dots reach inside."""
         if not names:
             return fields
-        found = ((ours, find(fields, names.get(ours, ours))) for ours in self.inputs)
-        return {ours: value for ours, value in found if value is not MISSING}
+        made: dict[str, Any] = {}
+        for ours in self.inputs:
+            path = names.get(ours, ours)
+            value = fields.get(path)
+            if value is None and "." in path:
+                value = find(fields, path)
+            if value is not None and value is not MISSING:
+                made[ours] = value
+        return made
 
     @abstractmethod
     def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
