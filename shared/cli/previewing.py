@@ -30,8 +30,11 @@ def show_preview(file: Path, batch: "Batch") -> None:
     refused = [row for row in batch.preview if row.outcome != "accepted"]
     if stored:
         columns = list(dict.fromkeys(name for row in stored for name in row.fields))
-        rows = [[_line(row), row.split, *(cell(row.fields.get(name)) for name in columns)] for row in stored]
-        console().print(table(("line#", "split", *map(plain, columns)), rows, title="as they would be stored"))
+        rows = [
+            [_line(row), row.split, *(cell(row.fields.get(name)) for name in columns), plain(", ".join(row.rules))]
+            for row in stored
+        ]
+        console().print(table(("line#", "split", *map(plain, columns), "rules"), rows, title="as they would be stored"))
     if refused:
         rows = [[_line(row), row.reason, plain(row.message)] for row in refused]
         console().print(table(("line#", "reason", "what is wrong"), rows, title="would go to quarantine"))

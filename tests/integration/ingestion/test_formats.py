@@ -148,6 +148,7 @@ def test_a_dry_run_shows_rows_as_they_would_be_stored_and_keeps_nothing(door: Do
     batch = send(door, data, dry_run=True)
     assert (batch.received, batch.accepted, batch.duplicates, batch.quarantined) == (20, 9, 9, 2)
     stored = [row for row in batch.preview if row.outcome == "accepted"]
+    assert [row.line for row in stored] == list(range(1, 10))
     refused = [(row.reason, row.line) for row in batch.preview if row.outcome == "quarantined"]
     assert [MessageToDict(row.fields) for row in stored] == ROWS
     assert {row.split for row in stored} <= {"train", "validation", "test"}
@@ -158,6 +159,17 @@ def test_a_dry_run_shows_rows_as_they_would_be_stored_and_keeps_nothing(door: Do
     kept = send(door, data)
     assert (kept.repeated_call, kept.accepted, kept.splits) == (False, 9, batch.splits)
     assert [row.split for row in send(door, data, "other", dry_run=True).preview if row.outcome == "accepted"] == []
+
+
+def test_a_dry_run_tells_what_rules_would_do(door: Door) -> None:
+    data = {"cleaning": {"html": True}}
+    declare(door.database, {**SENTIMENT, "name": "cleaned", "data": data})
+    rows = [{"text": "<b>fine</b>", "label": "neutral"}, {"text": "plain", "label": "neutral"}]
+    batch = send(door, lines(rows).encode(), pipeline="cleaned", dry_run=True)
+    assert [(row.line, dict(row.fields)["text"], list(row.rules)) for row in batch.preview] == [
+        (1, "fine", ["html: changed"]),
+        (2, "plain", []),
+    ]
 
 
 def test_the_command_line_shows_a_dry_run_as_a_table(
