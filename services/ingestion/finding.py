@@ -12,7 +12,7 @@ from shared.errors import InvalidArgument, NotFound
 from shared.storage.artifacts import Artifacts
 from shared.storage.database import Database
 from shared.storage.datasets import READ_ROWS, Manifest, read_manifest
-from shared.storage.repositories import pipelines
+from shared.storage.repositories import datasets, pipelines
 from shared.storage.tables import Batch, DatasetVersion, ModelVersion
 
 LEAST_CHARACTERS = 8
@@ -79,6 +79,8 @@ class Finder:
                 found.batches[batch] = current[uri]
             else:
                 found.old.add(uri)
+        for uri in found.old - self._readable(wanted.pipeline, found.old):
+            del found.parts[uri]  # left over by an earlier deletion, say
         heads.check()
         found.unknown = tuple(sorted(heads.unmatched))
         return found
@@ -87,6 +89,13 @@ class Finder:
         folder = f"{ROOT}/{pipeline}/{FOLDER}"
         names = (name for name in self._artifacts.list(folder) if MADE.match(name) and is_part(name))
         return {f"{folder}/{name}" for name in names}
+
+    def _readable(self, pipeline: str, uris: Collection[str]) -> set[str]:
+        """Those of some files that a version which can be read names."""
+        with self._database.read() as session:
+            versions = datasets.sealed_with(session, pipeline, {_batch_of(uri) for uri in uris})
+        named = {part.uri for one in versions for part in read_manifest(self._artifacts, one.manifest_uri).parts}
+        return named & set(uris)
 
     def _rows_in(self, uri: str, heads: "_Heads | None") -> dict[str, str]:
         """Ids and sides of a part's rows that are meant; all of them when `heads` is None."""

@@ -51,3 +51,25 @@ def test_many_clients_and_builders_at_one_moment_bring_each_row_once(fleet: Door
     assert sum(answer.accepted for answer in answers if not answer.repeated_call) == 700
     assert sorted(filter(None, sealed)) == [1]
     assert len({row.id for row in fleet.rows()}) == len(fleet.rows()) == 700
+
+
+def test_rows_are_deleted_by_many_at_one_moment(fleet: Door) -> None:
+    fleet.append(tweets(60), "a")
+    fleet.append(tweets(60, start=60), "b")
+    fleet.build()
+    rows = [row.id for row in fleet.rows()]
+
+    def delete(number: int) -> pb.Deletion:
+        wanted = rows[number % 4 :: 20]
+        request = pb.DeleteRowsRequest(pipeline="sentiment", rows=wanted, reason="asked for")
+        answer: pb.Deletion = fleet.stub.DeleteRows(request, timeout=60)
+        return answer
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(delete, range(6)))
+        sealed = list(pool.map(lambda _: fleet.build(), range(3)))
+    assert len({answer.id for answer in answers if answer.rows}) == 4
+    assert [version for version in sealed if version]
+    gone = {row for number in range(4) for row in rows[number::20]}
+    assert {row.id for row in fleet.rows()} == set(rows) - gone
+    assert fleet.append(tweets(120), "again").accepted == len(gone)
