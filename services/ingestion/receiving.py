@@ -146,6 +146,7 @@ class Receiver:
                 if no_room or draft.is_overtaken(self._indexes.view_in(session, spec)):
                     raise Overtaken
                 batch = _batch(id, header, intake, draft, part)
+                batch.licence = header.licence or spec.data.licence
                 batch.created_at = batch.updated_at = clock(session)
                 row_index.changed(session, batch)
                 session.add(batch)

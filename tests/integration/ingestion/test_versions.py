@@ -1,21 +1,29 @@
 """Dataset versions: sealed once, growing, immutable."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
+from sqlalchemy import select
 
 from services.ingestion.finding import is_part
+from services.ingestion.near.leaks import LeakedRow, LeakPair, check_leaks
+from services.ingestion.planning import digest_of
+from services.ingestion.verifying import LEAKS
 from shared.contracts.codec import decode
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.messages import ConsiderDatasetVersion
-from shared.storage.datasets import read_manifest
+from shared.storage import merkle
+from shared.storage.datasets import Manifest, read_manifest, read_sides
 from shared.storage.repositories import datasets
-from shared.storage.tables import DatasetVersion, OutboxMessage
-from tests.integration.ingestion.door import Door, tweets
+from shared.storage.tables import Batch, DatasetVersion, OutboxMessage
+from tests.integration.ingestion.door import SENTIMENT, Door, declare, struct, tweets
 
 
 def test_a_version_holds_every_accepted_batch_and_tells_control(door: Door) -> None:
@@ -216,3 +224,136 @@ def considered(door: Door) -> list[OutboxMessage]:
 
 def sum_of(version: pb.DatasetVersion) -> int:
     return version.splits.train + version.splits.validation + version.splits.test
+
+
+def test_a_licence_is_the_batches_or_the_pipelines_and_stands_in_version_and_manifest(door: Door) -> None:
+    declare(door.database, {**SENTIMENT, "data": {"licence": "CC-BY-4.0"}})
+    door.append(tweets(10), "a")
+    header = pb.BatchHeader(pipeline="sentiment", batch_key="b", source="partner", licence="partner only")
+    rows = [pb.AppendRowsRequest(row=struct(row)) for row in tweets(5, start=10)]
+    given = door.stub.AppendRows(iter([pb.AppendRowsRequest(header=header), *rows]))
+    assert given.licence == "partner only"
+    door.build()
+    version = door.version()
+    assert list(version.licences) == ["CC-BY-4.0", "partner only"]
+    manifest = manifest_of(door)
+    assert (manifest.licences, manifest.sources) == ({"CC-BY-4.0": 10, "partner only": 5}, {"tests": 10, "partner": 5})
+
+
+def test_a_manifest_says_how_the_rows_came_to_be(door: Door) -> None:
+    door.append(tweets(30), "a")
+    door.build()
+    door.append(tweets(10, start=30), "b")
+    door.build()
+    manifest, version = manifest_of(door), door.version()
+    assert manifest.schema == {
+        "kind": "classification",
+        "version": 1,
+        "columns": ["text", "label", "text_pair", "labels"],
+    }
+    assert manifest.rules["splits"]["test"] == 0.15
+    assert manifest.rules["revision"] == 1
+    assert manifest.parent == version.parent == 1
+    assert sum(manifest.counts.values()) == 40
+    assert manifest.merkle_root == version.merkle_root
+    assert MessageToDict(version.statistics)["leak_check"]["pairs"] == 0
+    assert manifest.leak_check["new_rows"] == 10
+
+
+def test_sealing_reads_only_what_is_new(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    door.append(tweets(30), "a")
+    door.build()
+    door.append(tweets(10, start=30), "b")
+    read: list[int] = []
+    true = merkle.rows_root
+    monkeypatch.setattr(merkle, "rows_root", lambda rows: true(counted(rows, read)))
+    door.build()
+    assert read == [10]
+
+
+def test_every_row_of_a_version_can_be_proven(door: Door) -> None:
+    for number in range(3):
+        door.append(tweets(7, start=7 * number), f"batch {number}")
+        door.build()
+    manifest, artifacts = manifest_of(door), door.rooms.catalogue._artifacts
+    parts = [list(read_sides(artifacts.fetch_file(part.uri, part.digest), part.test)) for part in manifest.parts]
+    roots = [part.root for part in manifest.parts]
+    for place, rows in enumerate(parts):
+        for index in range(len(rows)):
+            assert merkle.check(merkle.prove(rows, index, roots, place), door.version().merkle_root)
+
+
+def test_manifests_and_versions_from_before_there_were_roots_go_on(door: Door) -> None:
+    door.append(tweets(20), "a")
+    door.build()
+    artifacts, uri = door.rooms.catalogue._artifacts, door.version().manifest_uri
+    old = json.loads(artifacts.read_bytes(uri))
+    digest = old["digest"]
+    parts = [{key: part[key] for key in OLD_PART} for part in old["parts"]]
+    artifacts.write_bytes(uri, json.dumps({**{key: old[key] for key in OLD_MANIFEST}, "parts": parts}).encode())
+    assert len(door.rows(version=1)) == 20
+    door.append(tweets(20, start=20), "b")
+    assert door.build() == 2
+    assert manifest_of(door).merkle_root == door.version().merkle_root != ""
+    assert digest_of([manifest_of(door, 1).parts[0]]) == digest
+
+
+def test_batches_that_keep_coming_hold_no_version_up(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    door.append(tweets(10), "a")
+    seal = door.rooms.builder._seal
+
+    def while_more_comes(*given: Any) -> bool:
+        door.append(tweets(10, start=10), "b")
+        return seal(*given)
+
+    monkeypatch.setattr(door.rooms.builder, "_seal", while_more_comes)
+    assert door.build() == 1
+    assert sum_of(door.version()) == 10
+    monkeypatch.undo()
+    assert door.build() == 2
+    assert sum_of(door.version()) == 20
+
+
+def test_a_leak_is_never_sealed_and_its_batch_is_held(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = door.append(tweets(10), "a"), door.append(tweets(10, start=10), "b")
+
+    def leaking(artifacts: Any, manifest: Any, new: Any, threshold: Any) -> Any:
+        report = check_leaks(artifacts, manifest, new, threshold)
+        if bad.id not in {part.batch for part in manifest.parts}:
+            return report
+        pair = LeakPair(LeakedRow(good.id, "0" * 32, "train"), LeakedRow(bad.id, "1" * 32, "test"), 0.9)
+        return replace(report, pairs=(pair,), near=1)
+
+    monkeypatch.setattr("services.ingestion.verifying.check_leaks", leaking)
+    assert door.build() == 1
+    assert (list(door.version().batches), door.version().leaks) == ([good.id], 0)
+    held = door.stub.GetBatch(pb.GetBatchRequest(id=bad.id))
+    assert (held.state, held.reason) == (pb.BATCH_STATE_HELD, LEAKS)
+
+
+def test_statistics_tell_of_balance_words_and_lengths_out_of_line(door: Door) -> None:
+    door.append([*tweets(60), {"text": "很" * 4000, "label": "neutral"}], "a")
+    door.build()
+    found = MessageToDict(door.version().statistics)
+    assert found["class_balance"]["labels"] == 3
+    assert 2.9 < found["class_balance"]["effective"] <= 3
+    assert found["outliers"]["characters"]["long"] == 1
+    with door.database.read() as session:
+        kept = session.scalars(select(Batch)).one().statistics
+    words = {word for split in kept.values() if isinstance(split, dict) for word in split.get("words", {})}
+    assert {"tweet", "number", "很"} <= words
+
+
+OLD_PART = ("batch", "uri", "digest", "train", "validation", "test_rows", "test")
+OLD_MANIFEST = ("pipeline", "version", "kind", "digest")
+
+
+def manifest_of(door: Door, version: int = 0) -> Manifest:
+    return read_manifest(door.rooms.catalogue._artifacts, door.version(version).manifest_uri)
+
+
+def counted(rows: Iterable[merkle.Row], into: list[int]) -> Iterator[merkle.Row]:
+    into.append(0)
+    for row in rows:
+        into[-1] += 1
+        yield row
