@@ -4,11 +4,13 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from services.ingestion.reading.received import Received, check_size
 from services.ingestion.receiving import Header, Receiver
+from services.ingestion.rules.personal.keys import no_key
+from services.ingestion.rules.personal.policy import PersonalDataRule
 from shared.errors import InvalidArgument
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, RowError
@@ -65,7 +67,7 @@ class FeedbackKeeper:
             pipelines.lock(session, opinion.pipeline)
             feedback = session.get(Feedback, id)
             if feedback is None:
-                feedback = _feedback(id, opinion, batch)
+                feedback = _feedback(id, _redacted(opinion, spec), batch)
                 feedback.created_at = clock(session)
                 session.add(feedback)
                 FEEDBACK.labels(opinion.pipeline, _rating_word(opinion.rating)).inc()
@@ -121,6 +123,16 @@ def _as_product(row: Mapping[str, Any], spec: PipelineSpec) -> dict[str, Any]:
 def _digest(opinion: Opinion) -> str:
     content = json.dumps(asdict(opinion), sort_keys=True, default=str)
     return hashlib.sha256(content.encode(errors="replace")).hexdigest()[:DIGEST_CHARACTERS]
+
+
+def _redacted(opinion: Opinion, spec: PipelineSpec) -> Opinion:
+    """The opinion without what the pipeline does not keep in clear."""
+    rule = PersonalDataRule(spec.data.personal_data, no_key)
+    if not rule.redacts:
+        return opinion
+    correction = None if opinion.correction is None else rule.redacted(opinion.correction)
+    output, comment = rule.redacted(opinion.output), rule.redacted(opinion.comment)
+    return replace(opinion, output=output, correction=correction, comment=comment)
 
 
 def _feedback(id: str, opinion: Opinion, batch: Batch | None) -> Feedback:

@@ -1,18 +1,16 @@
 """Words of abuse, written down for this project. Ordinary words that hold one (操作, 妈妈的) must not be found."""
 
-STEMS = ("fuck", "motherfuck", "shit", "bullshit", "bitch", "cunt", "douche", "retard", "wank", "whore", "twat")
+STEMS = ("fuck", "motherfuck", "shit", "bullshit", "bitch", "cunt", "douche", "wank", "whore", "twat")
 """English, with the usual endings."""
 
 WORDS = (
     "arseholes?",
     "assholes?",
     "bastards?",
-    "chinks?",
     "cocksuckers?",
     "dickheads?",
     "douchebags?",
     "dumbass(?:es)?",
-    "fags?",
     "faggots?",
     "gooks?",
     "idiots?",
@@ -24,7 +22,6 @@ WORDS = (
     "moronic",
     "niggas?",
     "niggers?",
-    "pricks?",
     "scumbags?",
     "shithole",
     "sluts?",
@@ -32,6 +29,7 @@ WORDS = (
     "spics?",
     "trann(?:y|ies)",
     "wankers?",
+    "retards?",
     r"f[*@#]+(?:c?k|[*@#])(?:ing|er|ed)?",
     r"sh[*@#]t",
     r"b[*@#]tch",

@@ -7,7 +7,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
-from tests.integration.ingestion.door import SENTIMENT, SUPPORT, Door, declare, lines, tweets
+from shared.storage.tables import Feedback
+from tests.integration.ingestion.door import SENTIMENT, SUPPORT, Door, declare, lines, struct, tweets
 
 
 def declared(door: Door, base: dict[str, Any] = SENTIMENT, **data: Any) -> None:
@@ -73,6 +74,28 @@ def test_rows_with_personal_data_are_refused_and_not_quoted_in_clear(door: Door)
     assert (refused.reason, refused.field, refused.line) == ("PERSONAL_DATA", "response", 1)
     assert "li@qq.com" not in refused.raw + refused.message
     assert (batch.accepted, rules(batch)) == (1, {("personal_data.email", "rejected"): 1})
+
+
+def test_what_users_say_is_kept_without_personal_data_too(door: Door) -> None:
+    declared(door, SUPPORT, personal_data={"policy": "hash", "policies": {"ip_address": "flag"}})
+    request = pb.RecordFeedbackRequest(
+        pipeline="support",
+        request_id="r",
+        input=struct({"prompt": "how do I reach you"}),
+        output="no idea",
+        correction="mail li@qq.com",
+        comment="I am 13812345678 at 8.8.8.8",
+        consent=True,
+    )
+    kept = door.stub.RecordFeedback(request, timeout=20)
+    assert door.stub.RecordFeedback(request, timeout=20).id == kept.id
+    with door.database.read() as session:
+        found = session.get(Feedback, kept.id)
+    assert found is not None
+    assert (found.correction, found.comment) == ("mail <EMAIL>", "I am <PHONE> at 8.8.8.8")
+    door.build("support")
+    (row,) = door.rows("support")
+    assert row.fields["messages"][1]["content"].startswith("mail <EMAIL:")
 
 
 def test_hashes_are_the_same_in_every_batch_so_that_rows_can_be_joined(door: Door) -> None:
