@@ -26,6 +26,8 @@ WRONG = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowEr
 def main(file: IO[bytes], out: IO[bytes], most_bytes: int) -> None:
     """Writes every row, then why it ended."""
     resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
+    for none_of in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+        resource.setrlimit(none_of, (0, 0))
     try:
         for line in rows_of(file):
             out.write(line + b"\n")
