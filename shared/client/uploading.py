@@ -98,7 +98,7 @@ def row_messages(header: pb.BatchHeader, rows: Iterable[Row_], progress: Progres
     sent = header.offset
     if sent:
         assert isinstance(rows, Sequence), "only what can be read again goes on"
-        rows = (rows[place] for place in range(sent, len(rows)))
+        rows = rows[sent:]
     chunk, size = pb.RowChunk(), 0
     for row in rows:
         made = struct(row)

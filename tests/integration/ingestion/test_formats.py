@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,29 @@ def test_every_data_set_of_the_text_kinds_may_come_as_plain_text(door: Door) -> 
     assert (batch.accepted, batch.format, batch.encoding) == (2, "text", "gb18030")
 
 
+def a_link() -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as packed:
+        member = zipfile.ZipInfo("rows.jsonl")
+        member.external_attr = (stat.S_IFLNK | 0o777) << 16
+        packed.writestr(member, "/etc/passwd")
+    return made.getvalue()
+
+
+def overlapping() -> bytes:
+    """Two members at one place."""
+    data = zipped({"a.jsonl": LINES, "b.jsonl": LINES})
+    second = data.rindex(b"PK\x01\x02")
+    return data[: second + 42] + bytes(4) + data[second + 46 :]
+
+
+def lying() -> bytes:
+    """Parquet that says it has more rows than it holds: 18 is 9, as its footer writes numbers."""
+    data = parquet()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    return data[:footer] + data[footer:-8].replace(b"\x16\x12", b"\x16\x7e") + data[-8:]
+
+
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "gzip bomb": (gzip.compress(bytes(b"{" * (20 << 20))), "bomb"),
     "zstd bomb": (zstandard.compress(b" " * (20 << 20)), "bomb"),
@@ -105,6 +129,9 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "nested": (zipped({"a.jsonl": gzip.compress(LINES)}), "inside an archive"),
     "traversal": (zipped({"../../a.jsonl": LINES}), "points outside"),
     "absolute": (zipped({"/a.jsonl": LINES}), "points outside"),
+    "symlink": (a_link(), "link or a device"),
+    "overlapping": (overlapping(), "overlaps"),
+    "lying parquet": (lying(), "Parquet file can't be read"),
     "cut gzip": (gzip.compress(LINES)[:-5], "cut"),
     "cut zstd": (zstandard.compress(LINES)[:-5], "cut"),
     "cut zip": (zipped({"a.jsonl": LINES})[:-30], "cut"),

@@ -219,6 +219,27 @@ def test_the_client_goes_on_by_itself_and_never_goes_back(door: Door, monkeypatc
     assert sent < 3 * len(data)
 
 
+def test_a_list_of_rows_goes_on_by_itself_and_an_iterator_says_that_it_can_not(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, cuts = Place.append, [256, 768]
+
+    def failing(place: Place, piece: bytes, units: int) -> None:
+        real(place, piece, units)
+        if cuts and place.spool is not None and place.spool.received >= cuts[0]:
+            cuts.pop(0)
+            raise Unavailable("the network went away", 0.01)
+
+    monkeypatch.setattr(Place, "append", failing)
+    done: list[int] = []
+    with FlywheelClient(ingestion=door.address) as client:
+        batch = client.append_rows("sentiment", tweets(1000), batch_key="list", progress=done.append)
+        assert (batch.received, batch.accepted, done[-1], cuts) == (1000, 1000, 1000, [])
+        cuts.append(1)
+        with pytest.raises(Unavailable):
+            client.append_rows("sentiment", iter(tweets(10)), batch_key="iterator")
+
+
 def test_a_key_that_was_used_for_another_file_before_its_end_is_free_for_a_client(door: Door) -> None:
     big = long_rows(1200)
     send_and_cut(door, header("mine", big), big, 4000)

@@ -70,6 +70,27 @@ def test_damaged_files_are_refused_wherever_they_are_damaged() -> None:
             continue
 
 
+def varint(number: int) -> bytes:
+    """As Thrift's compact protocol writes a number."""
+    rest, made = number << 1, bytearray()
+    while rest > 0x7F:
+        made.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes([*made, rest])
+
+
+@pytest.mark.parametrize(
+    ("rows", "times"), [(99, 1), (101, 1), (101, -1), (1 << 20, -1), (1 << 40, 1), (1 << 40, -1), ((1 << 62) - 1, -1)]
+)
+def test_a_file_that_lies_about_its_rows_is_refused(rows: int, times: int) -> None:
+    data = packed(pa.table({"text": [f"row {number}" for number in range(100)]}))
+    length = int.from_bytes(data[-8:-4], "little")
+    footer = data[-8 - length : -8].replace(varint(100), varint(rows), times)
+    lying = data[: -8 - length] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    with pytest.raises((pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)):
+        lines_of(lying)
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [
