@@ -176,16 +176,18 @@ def _drift(first: Figures, second: Figures) -> dict[str, Any]:
 
 
 def _words(first: Figures, second: Figures) -> dict[str, Any]:
-    """Words whose share rose or fell most, by what they add to the divergence; counts of large batches are estimates."""
+    """Words whose share rose or fell most, by what they add to the divergence: how many of 1,000 words they were, and
+    are. Counts of large batches are estimates."""
     if not first.words or not second.words:
         return {"rose": {}, "fell": {}}
     parts = contributions(first.words, second.words)
     totals = sum(first.words.values()) or 1, sum(second.words.values()) or 1
-    rose: dict[str, list[int]] = {}
-    fell: dict[str, list[int]] = {}
+    rose: dict[str, list[float]] = {}
+    fell: dict[str, list[float]] = {}
     for word in sorted(parts, key=lambda word: (-parts[word], word)):
-        pair = [first.words.get(word, 0), second.words.get(word, 0)]
-        side = rose if pair[1] / totals[1] > pair[0] / totals[0] else fell
+        counts = first.words.get(word, 0), second.words.get(word, 0)
+        pair = [round(1000 * count / total, 3) for count, total in zip(counts, totals, strict=True)]
+        side = rose if pair[1] > pair[0] else fell
         if parts[word] > 0 and word != OTHER_WORDS and len(side) < SHOWN_WORDS:
             side[word] = pair
     return {"rose": rose, "fell": fell}

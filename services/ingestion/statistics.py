@@ -19,6 +19,8 @@ MAX_LABELS = 1000
 OTHER_LABELS = "(others)"
 EXACT = 32
 GROWTH = 1.05
+BINS = 24
+"""Of a histogram."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -91,14 +93,26 @@ def _outliers(found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return outliers(_total(part["buckets"] for part in found), upper_edge)
 
 
-def distribution(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean, quantiles and greatest of lengths that were counted in several places."""
+def distribution(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean, quantiles, greatest and a coarse histogram of lengths that were counted in several places."""
     buckets = _total(part["buckets"] for part in found)
     rows = sum(buckets.values())
     longest = max(part["max"] for part in found)
     ordered = sorted((int(bucket), count) for bucket, count in buckets.items())
     quantiles = {name: min(_quantile(ordered, share * rows), longest) for name, share in QUANTILES.items()}
-    return {"mean": round(sum(part["sum"] for part in found) / rows, 2), **quantiles, "max": longest}
+    mean = round(sum(part["sum"] for part in found) / rows, 2)
+    return {"mean": mean, **quantiles, "max": longest, "histogram": _histogram(ordered)}
+
+
+def _histogram(buckets: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """[greatest length, rows] of at most BINS runs of buckets, which are as wide as one another on their scale."""
+    first, last = buckets[0][0], buckets[-1][0]
+    width = max(1, math.ceil((last - first + 1) / BINS))
+    bins: dict[int, int] = {}
+    for bucket, rows in buckets:
+        edge = min(last, first + ((bucket - first) // width + 1) * width - 1)
+        bins[edge] = bins.get(edge, 0) + rows
+    return [[upper_edge(edge), rows] for edge, rows in bins.items()]
 
 
 def _quantile(buckets: Sequence[tuple[int, int]], rank: float) -> int:

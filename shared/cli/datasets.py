@@ -188,8 +188,8 @@ def show_difference(found: "DatasetDiff") -> None:
         console().print(table(("about", "effect size", "value#", ""), added))
     for title, pairs in (
         ("label", changes.get("labels", {}).get("rows", {})),
-        ("word, more often", changes.get("vocabulary", {}).get("rose", {})),
-        ("word, less often", changes.get("vocabulary", {}).get("fell", {})),
+        ("word, more often (of 1,000)", changes.get("vocabulary", {}).get("rose", {})),
+        ("word, less often (of 1,000)", changes.get("vocabulary", {}).get("fell", {})),
     ):
         if pairs:
             console().print()

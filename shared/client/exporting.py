@@ -132,12 +132,11 @@ def _writing(path: Path, form: str, packing: str, shape: pa.Schema) -> Iterator[
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{new_id('part')}")
     try:
-        with aside.open("wb") as file:
-            with _packed(file, packing) as out:
-                writer = WRITERS[form](out, shape)
-                yield writer
-                writer.close()
-            file.flush()
+        with _packed(aside, packing) as out:
+            writer = WRITERS[form](out, shape)
+            yield writer
+            writer.close()
+        with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
     finally:
@@ -145,15 +144,17 @@ def _writing(path: Path, form: str, packing: str, shape: pa.Schema) -> Iterator[
 
 
 @contextmanager
-def _packed(file: IO[bytes], packing: str) -> Iterator[IO[bytes]]:
-    if packing == "gz":
-        with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as out:
-            yield out  # type: ignore[misc]
-    elif packing == "zst":
-        with pa.CompressedOutputStream(pa.PythonFile(file, "w"), "zstd") as out:
+def _packed(path: Path, packing: str) -> Iterator[IO[bytes]]:
+    if packing == "zst":
+        with pa.CompressedOutputStream(str(path), "zstd") as out:
             yield out
-    else:
-        yield file
+        return
+    with path.open("wb") as file:
+        if packing == "gz":
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                yield packed  # type: ignore[misc]
+        else:
+            yield file
 
 
 class JsonLines:

@@ -44,7 +44,10 @@ def write_data_card(path: Path, card: Card) -> Path:
         sides=Markup(plots.bars({"rows": sides(card.version)}, "rows")),
         labels=label_plot(statistics.get("labels", {})),
         label_rows=label_rows(statistics.get("labels", {})),
-        lengths=[(name, spread(found)) for name, found in sorted(statistics.get("lengths", {}).items())],
+        lengths=[
+            (name, spread(found), length_plot(name, found))
+            for name, found in sorted(statistics.get("lengths", {}).items())
+        ],
         outliers=sorted(statistics.get("outliers", {}).items()),
         sources=counted(statistics.get("sources", {})),
         licences=counted(statistics.get("licences", {}), "not said"),
@@ -127,6 +130,12 @@ def spread(found: Mapping[str, Any]) -> Pairs:
     return [(name, number(found[name])) for name in ("mean", "p50", "p90", "p99", "max") if name in found]
 
 
+def length_plot(measure: str, found: Mapping[str, Any]) -> Markup | None:
+    """Rows by length; None for versions of old."""
+    points = [(edge, rows) for edge, rows in found.get("histogram", ())]
+    return Markup(plots.lines({"rows": points}, measure, "rows")) if points else None
+
+
 def leak_words(version: DatasetVersion) -> str:
     """What the check before sealing showed."""
     check = version.statistics.get("leak_check", {})
@@ -168,7 +177,7 @@ def effect_rows(effects: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tupl
 
 def pair_rows(pairs: Mapping[str, Sequence[float]]) -> list[tuple[str, str, str, str]]:
     """Name, before, after, and the difference."""
-    return [(name, number(old), number(new), f"{new - old:+,.0f}") for name, (old, new) in pairs.items()]
+    return [(name, number(old), number(new), _signed(new - old)) for name, (old, new) in pairs.items()]
 
 
 def length_rows(lengths: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, str, str, str]]:
@@ -198,6 +207,10 @@ def _label_shift(labels: Mapping[str, Sequence[float]], found: DatasetDiff) -> M
         label: {name: pair[place] / totals[place] for place, name in enumerate(names)} for label, pair in labels.items()
     }
     return Markup(plots.bars(shares, "share of labels"))
+
+
+def _signed(value: float) -> str:
+    return f"{value:+,.0f}" if float(value).is_integer() else f"{value:+,.2f}"
 
 
 def _flat(head: str, values: Mapping[str, Any]) -> Pairs:
