@@ -41,6 +41,7 @@ PROMISED = {
     "dead_letters": set(),
     "outbox_lag_seconds": set(),
     "ingestion_rows_total": {"pipeline", "outcome"},
+    "ingestion_rule_rows_total": {"pipeline", "rule", "action"},
     "ingestion_batch_seconds": set(),
     "dataset_version_rows": {"pipeline", "split"},
     "dataset_freshness_seconds": set(),
