@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,14 @@ from shared.storage.repositories import batches, sources
 from shared.storage.tables import Batch
 from tests.integration.ingestion.door import SENTIMENT, Door, declare, open_door, tweets
 from tests.support.valkey import Valkey
-from tests.support.wait import eventually
+from tests.support.wait import eventually as soon
 
 KEY, GROUP = "events", "flywheel-sentiment"
+
+
+def eventually(check: Callable[[], Any], timeout: float = 60) -> None:
+    """Each look asks a server and a database, so it is not asked all the time."""
+    soon(check, timeout, interval=0.1)
 
 
 @pytest.fixture
@@ -110,7 +115,7 @@ def test_ten_thousand_entries_come_in_once_by_several_consumers(door: Door, clie
     with following(*followers):
         for start in range(0, 10_000, 2500):
             send(client, tweets(2500, start=start))
-        eventually(lambda: accepted(door) == 10_000 and pending(client) == 0, timeout=120, interval=0.2)
+        eventually(lambda: accepted(door) == 10_000 and pending(client) == 0, timeout=120)
         eventually(lambda: (source(door).rows, source(door).pending) == (10_000, 0), timeout=30)
     found = all_batches(door)
     assert sum(batch.received for batch in found) == 10_000

@@ -22,7 +22,7 @@ from tests.integration.ingestion.door import SENTIMENT, Door, append_requests, d
 from tests.integration.ingestion.following.test_files import look
 from tests.integration.ingestion.remote.asking import ask, kept, run, seen
 from tests.integration.ingestion.remote.test_lives import let_leases_run_out
-from tests.support.s3 import S3
+from tests.support.s3 import S3, S3Server
 
 
 class Store:
@@ -31,16 +31,22 @@ class Store:
     def __init__(self, s3: S3, way: Way) -> None:
         self.way, self.url, self.endpoint = way, s3.url, f"http://127.0.0.1:{way.port}"
         self.bucket, _, self.prefix = s3.url.removeprefix("s3://").partition("/")
-        self._files = fsspec.filesystem("s3", client_kwargs={"endpoint_url": s3.endpoint}, skip_instance_cache=True)
+        self._files = fsspec.filesystem("s3", client_kwargs={"endpoint_url": s3.endpoint})
 
     def put(self, name: str, data: str | bytes) -> None:
         self._files.pipe_file(f"{self.bucket}/{self.prefix}/{name}", data.encode() if isinstance(data, str) else data)
 
 
+@pytest.fixture(scope="module")
+def way(s3_server: S3Server) -> Iterator[Way]:
+    """One for all, so that they share the store's client, which takes long to make."""
+    with Way(urlsplit(s3_server.endpoint).port or 0) as made:
+        yield made
+
+
 @pytest.fixture
-def store(s3: S3) -> Iterator[Store]:
-    with Way(urlsplit(s3.endpoint).port or 0) as way:
-        yield Store(s3, way)
+def store(s3: S3, way: Way) -> Store:
+    return Store(s3, way)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from shared.errors import (
 from tests.integration.ingestion.door import Door, lines, tweets
 from tests.integration.ingestion.remote.asking import kept, run
 from tests.integration.ingestion.remote.webserver import WebServer, page, web_server
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, Pair
 from tests.support.processes import free_ports
 
 ROWS = lines(tweets(30)).encode()
@@ -49,9 +49,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("certificates"))
 
 
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> Pair:
+    return authority.sign("server", names=NAMES)
+
+
 @pytest.fixture
-def web(authority: Authority) -> Iterator[WebServer]:
-    with web_server(authority.sign("server", names=NAMES)) as server:
+def web(certificate: Pair) -> Iterator[WebServer]:
+    with web_server(certificate) as server:
         server.pages["/rows.jsonl"] = page(ROWS, ETag='"one"')
         yield server
 
