@@ -50,6 +50,11 @@ class Intake:
         """What the rules did: {"rule", "action", "rows"} each."""
         return self._rules.counts
 
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Figures that only the rules know: rows by language, where a rule asks for it."""
+        return {"languages": dict(self._rules.languages)} if self._rules.languages else {}
+
     def take(self, row: Received) -> None:
         self.received += 1
         self._chunk.append(row)

@@ -230,7 +230,7 @@ def _batch(id: str, header: Header, intake: Intake, draft: Draft, part: StoredPa
         licence=header.licence,
         format=header.format,
         encoding=header.encoding,
-        **draft_columns(draft, part),
+        **{**draft_columns(draft, part), "statistics": {**draft.statistics, **intake.statistics}},
     )
 
 

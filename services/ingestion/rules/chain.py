@@ -49,7 +49,9 @@ class Rules:
         self._cleaner = Cleaner(data.cleaning)
         self._personal = PersonalDataRule(data.personal_data, key)
         self._toxic, self._abuse = data.toxic, "" if data.toxic == "off" else pattern()
-        self._judges = _judges(data)
+        self.languages: Counter[str] = Counter()
+        """Rows by language, where the pipeline has a rule about them."""
+        self._judges = _judges(data, self.languages)
         self._counts: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -121,7 +123,7 @@ class Rules:
         return Ruled(treated.row, [*one.done, *done], treated.error)
 
 
-def _judges(data: Data) -> list[Judge]:
+def _judges(data: Data, languages: Counter[str]) -> list[Judge]:
     cleaning = data.cleaning
     judges: list[Judge] = []
     if cleaning.characters:
@@ -131,7 +133,7 @@ def _judges(data: Data) -> list[Judge]:
     if cleaning.repetition != "off":
         judges.append(Repetition(cleaning.repetition))
     if cleaning.languages:
-        judges.append(Languages(cleaning.languages))
+        judges.append(Languages(cleaning.languages, languages))
     return judges
 
 

@@ -4,6 +4,7 @@ The model is Lui and Baldwin's (ACL 2012) as py3langid packs it; it needs no net
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -23,6 +24,7 @@ JUDGED = 2000
 """Characters that are looked at."""
 DOUBT = 0.1
 """A row is refused when the wanted languages have less than this share of the probability."""
+UNKNOWN = "unknown"
 SAME = {"wuu": "zh", "yue": "zh", "nn": "no", "ary": "ar", "arz": "ar"}
 """Written forms that the model tells apart and a pipeline file does not."""
 
@@ -30,14 +32,17 @@ SAME = {"wuu": "zh", "yue": "zh", "nn": "no", "ary": "ar", "arz": "ar"}
 class Languages:
     """Refuses rows that are written in no wanted language; what is too short to tell is let through."""
 
-    def __init__(self, wanted: Sequence[str]) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: Sequence[str], seen: Counter[str]) -> None:
+        """`seen` counts the rows that are let in by their likeliest language."""
+        self._wanted, self._seen = wanted, seen
 
     def judge(self, texts: Sequence[str]) -> Found | None:
         shares = probabilities("\n".join(texts))
+        likely = max(shares, key=lambda language: shares[language]) if shares else UNKNOWN
         if not shares or sum(shares.get(language, 0.0) for language in self._wanted) >= DOUBT:
+            self._seen[likely] += 1
             return None
-        likely, wanted = max(shares, key=lambda language: shares[language]), ", ".join(self._wanted)
+        wanted = ", ".join(self._wanted)
         return rejected("languages", Reason.WRONG_LANGUAGE, f"the row looks like {likely}; wanted: {wanted}")
 
 

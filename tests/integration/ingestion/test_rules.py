@@ -126,6 +126,8 @@ def test_rules_are_counted_by_batch_and_in_the_metrics(door: Door) -> None:
     }
     reasons = {one.reason: one.rows for one in batch.quarantine_reasons}
     assert reasons == {"WRONG_LANGUAGE": 1, "TOO_LONG": 1}
+    door.build()
+    assert dict(door.version().statistics["languages"]) == {"zh": 2, "unknown": 1}
     assert REGISTRY.get_sample_value("flywheel_ingestion_rule_rows_total", labels) == before + 1
 
 

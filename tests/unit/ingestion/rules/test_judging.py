@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from services.ingestion.rules.arrays import matching, texts_array
@@ -55,7 +57,7 @@ def test_a_bound_says_how_long_the_row_is_and_what_is_allowed() -> None:
 def test_the_language_of_a_text_is_found(text: str, language: str) -> None:
     shares = probabilities(text)
     assert max(shares, key=lambda name: shares[name]) == language
-    assert Languages([language]).judge([text]) is None
+    assert Languages([language], Counter()).judge([text]) is None
 
 
 @pytest.mark.parametrize(
@@ -64,11 +66,13 @@ def test_the_language_of_a_text_is_found(text: str, language: str) -> None:
 )
 def test_a_text_too_short_to_tell_is_let_through(text: str) -> None:
     assert probabilities(text) == {}
-    assert Languages(["sw"]).judge([text]) is None
+    assert Languages(["sw"], Counter()).judge([text]) is None
 
 
 def test_a_row_in_another_language_is_refused_and_half_a_surrogate_is_no_crash() -> None:
-    found = Languages(["zh", "en"]).judge(["Le petit déjeuner était excellent et le personnel aimable\ud800"])
+    found = Languages(["zh", "en"], Counter()).judge(
+        ["Le petit déjeuner était excellent et le personnel aimable\ud800"]
+    )
     assert found is not None
     assert found.error is not None
     assert found.error.reason == "WRONG_LANGUAGE"
