@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from services.ingestion.reading.content import Stream
 from services.ingestion.spool import FILE, ROWS, Spool, Upload, changed_at, record_of, remove, sweep
 from shared.errors import DataCorrupted, FailedPrecondition, FlywheelError, InvalidArgument, Unavailable
 from shared.storage.database import Database
-from shared.storage.repositories import batches
+from shared.storage.repositories import batches, pipelines
 from shared.storage.tables import Batch
 
 M = TypeVar("M")
@@ -61,6 +61,11 @@ class Uploads:
                 changed = changed_at(path)
                 spool.keep(0)
         return Held(spool.received, expires_at=datetime.fromtimestamp(changed + KEEP_SECONDS, UTC))
+
+    def product_fields(self, pipeline: str) -> Mapping[str, str]:
+        """The product's name of a field by ours. Raises NotFound."""
+        with self._database.read() as session:
+            return pipelines.spec(session, pipeline).data.fields
 
     @contextmanager
     def file(

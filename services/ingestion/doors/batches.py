@@ -35,7 +35,8 @@ class BatchesDoor:
 
     def ImportFile(self, request_iterator: Iterator[pb.ImportFileRequest], context: grpc.ServicerContext) -> pb.Batch:
         header = convert.opened(next(request_iterator, None))
-        told = Told(header.format, header.encoding, header.filename)
+        fields = self._rooms.uploads.product_fields(header.pipeline)
+        told = Told(header.format, header.encoding, header.filename, fields)
         pieces, scratch = convert.chunks_of(request_iterator), self._rooms.uploads.scratch
         if header.dry_run:
             content = Stream(pieces, scratch)

@@ -64,9 +64,9 @@ def unzstd(pieces: Iterator[bytes], budget: Budget) -> Iterator[bytes]:
                     made = frame.decompress(step)
                 except zstandard.ZstdError as error:
                     raise _damaged("zstd", error) from None
-                if made:
-                    budget.made(len(made))
-                    yield made
+                budget.made(len(made))
+                for place in range(0, len(made), PIECE_BYTES):
+                    yield made[place : place + PIECE_BYTES]
                 inside, step = not frame.eof, frame.unused_data if frame.eof else b""
     if inside or not came:
         raise _cut("zstd")

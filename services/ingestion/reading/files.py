@@ -1,10 +1,11 @@
 """A file of rows, whatever its format, packing and encoding: what REMOTE, uploads and the dry run read."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.ingestion.reading.archive import Archive
+from services.ingestion.reading.cells import typed
 from services.ingestion.reading.columns import read_columns
 from services.ingestion.reading.compression import UNPACKERS
 from services.ingestion.reading.content import Content, Stream
@@ -51,6 +52,8 @@ class Told:
     format: str = ""
     encoding: str = ""
     filename: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The product's name of a field by ours, for tables whose cells hold lists."""
 
 
 class Reading:
@@ -96,7 +99,7 @@ class Reading:
         if found in ("json", "jsonl", "parquet"):
             shape, rows = shaped(rows, shape)
         self._tell(shape or found, packing, encoding)
-        return rows
+        return typed(rows, self._told.fields) if found in ("csv", "tsv") else rows
 
     def _tell(self, found: str, packing: str, encoding: str) -> None:
         """Of an archive's members every format and encoding once, as in csv+jsonl.zip."""

@@ -43,6 +43,8 @@ PACKED_ENDINGS = ("gz", "gzip", "zst", "zstd", "zip")
 READ = "Rows come as JSON Lines, JSON, CSV, TSV, Parquet, text or CoNLL columns, also in gzip, zstd or zip"
 LOOKED_AT = 20
 """Lines."""
+NAME_WORDS = 2
+"""More of them between delimiters are a sentence, not the name of a column."""
 LIST_OF_ROWS = re.compile(rb'\{\s*"(?!messages"|conversations")[^"]*"\s*:\s*\[\s*\{')
 """How a document begins that holds its rows in a list, and is written in one long line."""
 
@@ -123,7 +125,8 @@ def _guess(lines: Sequence[bytes], head: bytes) -> str:
     texts = [line.decode(errors="replace") for line in lines]
     if holds_tags(texts):
         return "conll"
-    if delimiter := delimiter_of(texts):
+    delimiter = delimiter_of(texts)
+    if delimiter and all(len(name.split()) <= NAME_WORDS for name in texts[0].split(delimiter)):
         return "tsv" if delimiter == "\t" else "csv"
     blocks = re.split(rb"\n[ \t\r]*\n+", head.strip())
     return "paragraphs" if len(blocks) > 1 and any(b"\n" in block for block in blocks) else "text"

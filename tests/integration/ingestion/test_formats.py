@@ -85,6 +85,10 @@ def test_tags_in_columns_and_published_conversations_suit_their_kinds(door: Door
     columns = "张 B-PER\n三 I-PER\n来 O\n\nAnna B-PER\ncame O\n"
     batch = send(door, columns.encode(), pipeline="names", filename="people.conll")
     assert (batch.accepted, batch.format) == (2, "conll")
+    table = 'words,marks\n"[""李"",""四""]","[""B-PER"",""I-PER""]"\n'
+    mapped = {**SENTIMENT, "name": "mapped", "kind": "token_classification", "labels": None}
+    declare(door.database, {**mapped, "data": {"fields": {"tokens": "words", "tags": "marks"}}})
+    assert send(door, table.encode(), pipeline="mapped", filename="a.csv").accepted == 1
     turns = [{"from": "human", "value": "几点？"}, {"from": "gpt", "value": "三点。"}]
     data = json.dumps([{"conversations": turns}, {"conversations": turns[:1]}]).encode()
     talk = send(door, data, pipeline="support")

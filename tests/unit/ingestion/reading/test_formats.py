@@ -3,9 +3,12 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
+from services.ingestion.reading.content import Stream
+from services.ingestion.reading.files import Reading, Told
 from shared.errors import InvalidArgument
 from tests.support.reading import bad, good, read, reading_of
 
@@ -157,6 +160,15 @@ def test_a_record_with_too_many_cells_is_named_and_empty_cells_are_no_fields() -
     assert [row.line for row in rows] == [2, 3, 5]
 
 
+def test_cells_of_lists_and_numbers_are_read_where_our_fields_are_such() -> None:
+    data = 'Text,toks,answer,tags,note\n[1],"[""a"", ""b""]",3,[broken,[2]\nx,,007.5,"[""O""]",\n'
+    reading = Reading(Stream([data.encode()], Path()), Told(filename="a.csv", fields={"tokens": "toks"}), 1000, Path())
+    assert good(list(reading)) == [
+        {"Text": "[1]", "toks": ["a", "b"], "answer": 3, "tags": "[broken", "note": "[2]"},
+        {"Text": "x", "answer": "007.5", "tags": ["O"]},
+    ]
+
+
 def test_an_open_quote_takes_no_other_row_with_it() -> None:
     data = b'text,label\na,x\n"open,x\n' + b"b,y\n" * 60
     for end in (b"", b'"last open,z'):
@@ -202,6 +214,7 @@ def test_a_table_without_names_of_columns_is_refused(header: bytes, why: str) ->
         (CONLL, {"filename": "a.txt"}, "conll"),
         (b'text,label\n{"text": "a"}\n{"text": "b"}\n', {}, "jsonl"),
         (b"[Verse 1]\nla la\n", {}, "text"),
+        (b"Roses are really red, and violets are blue\nSugar is sweet, and so are you\n", {}, "text"),
     ],
 )
 def test_what_holds_rows_wins_over_a_name_and_a_name_over_a_guess(
