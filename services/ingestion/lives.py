@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from sqlalchemy import select
 
 from services.ingestion.finding import ID_CHARACTERS, LEAST_CHARACTERS
+from services.ingestion.index.indexes import Indexes
+from services.ingestion.index.locating import batches_of_clusters, batches_of_ids
 from services.ingestion.journal import Entry, entries_of
 from services.ingestion.sides_told import why_this_side
 from shared.errors import InvalidArgument, NotFound
@@ -86,8 +88,8 @@ class _Told(NamedTuple):
 class Lives:
     """Puts a life together from parts, journals and the database. Nothing is kept for it."""
 
-    def __init__(self, database: Database, artifacts: Artifacts) -> None:
-        self._database, self._artifacts = database, artifacts
+    def __init__(self, database: Database, artifacts: Artifacts, indexes: Indexes) -> None:
+        self._database, self._artifacts, self._indexes = database, artifacts, indexes
 
     def explain(self, pipeline: str, row: str) -> Life:
         """`row` is an id, or the first characters of it.
@@ -98,13 +100,16 @@ class Lives:
         with self._database.read() as session:
             spec = pipelines.spec(session, pipeline, deleted=True)
             batches = list(session.scalars(select(Batch).where(Batch.pipeline == pipeline).order_by(Batch.created_at)))
+        view = self._indexes.view(spec)
         with ThreadPoolExecutor(READERS, "explain") as readers:
-            stored = [found for some in readers.map(lambda one: self._stored(one, row), batches) for found in some]
+            holders = _among(batches, batches_of_ids(view, row))
+            stored = [found for some in readers.map(lambda one: self._stored(one, row), holders) for found in some]
             told = [found for some in readers.map(lambda one: self._told(one, row), batches) for found in some]
             row_id = self._one(pipeline, row, stored, told)
             life = Life(row_id)
             clusters = {found.row["cluster"] for found in stored if found.row.get("cluster")}
-            near = readers.map(lambda one: self._in_clusters(one, clusters), batches) if clusters else ()
+            alike = _among(batches, batches_of_clusters(view, clusters))
+            near = readers.map(lambda one: self._in_clusters(one, clusters), alike)
             life.near = [id for some in near for id in some if id != row_id][:SHOWN_NEAR]
         life.events += _told_events(told, row_id)
         for holder in stored:
@@ -180,6 +185,10 @@ class Lives:
                 life.events.append(Event("trained", str(model.version), detail, model.created_at))
             for deletion in lives.deletions(session, pipeline, life.row_id):
                 life.events.append(Event("deleted", deletion.id, deletion.reason, deletion.created_at))
+
+
+def _among(batches: Iterable[Batch], ids: Collection[str]) -> list[Batch]:
+    return [batch for batch in batches if batch.id in ids]
 
 
 def _check(row: str) -> None:

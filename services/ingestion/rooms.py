@@ -38,7 +38,7 @@ class Rooms:
         self.builder = Builder(database, artifacts, self.holding)
         self.feedback = FeedbackKeeper(database, self.receiver, settings.max_row_bytes)
         self.catalogue = Catalogue(database, artifacts)
-        self.lives = Lives(database, artifacts)
+        self.lives = Lives(database, artifacts, indexes)
         sweeper = Sweeper(database, artifacts)
         self.keeper = Keeper(database, artifacts, sweeper)
         self.deleter = Deleter(database, artifacts, sweeper, scratch)
