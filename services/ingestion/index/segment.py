@@ -54,6 +54,8 @@ class Segment:
     sources: tuple[str, ...]
     bands: Bands | None
     columns: Mapping[str, Array]
+    in_file: bool = False
+    """Whether its columns are read through the page cache."""
 
     @property
     def sets(self) -> Sets:
@@ -116,7 +118,7 @@ def read_segment(path: Path) -> Segment:
     if about.get("revision") != REVISION or set(columns) != set(TYPES):
         raise DataCorrupted(f"{path.name} is an index of another make")
     bands = Bands(*about["bands"]) if about["bands"] else None
-    return Segment(tuple(about["sources"]), bands, columns)
+    return Segment(tuple(about["sources"]), bands, columns, in_file=True)
 
 
 def matching(values: Array, wanted: Array) -> tuple[Places, Places]:

@@ -170,7 +170,7 @@ class View:
 
     def _aside(self, segment: Segment) -> Segment:
         """A heavy segment in a file of its own, which vanishes with the process."""
-        if segment.weight < HEAVY:
+        if segment.weight < HEAVY or segment.in_file:
             return segment
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / new_id("index")

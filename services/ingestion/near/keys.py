@@ -16,12 +16,14 @@ KEY_BYTES = 16
 @lru_cache
 def key_reader(kind: str) -> Callable[[Mapping[str, Any]], str]:
     """Reads the split keys of stored rows of a kind, whatever the pipeline's options and labels are."""
-    options = Options(multi_label=True) if kind == "classification" else Options()
-    spec = PipelineSpec(name="stored", kind=kind, base="none", options=options)
+    spec = PipelineSpec(name="stored", kind=kind, base="none")
     schema = SCHEMAS[kind]
+    plain = schema.reader(spec)
+    several = schema.reader(spec.model_copy(update={"options": Options(multi_label=True)}))
 
     def read(fields: Mapping[str, Any]) -> str:
-        return schema.check(schema.given(fields), spec).split_key
+        of_kind = plain if fields.get("labels") is None else several
+        return of_kind(schema.given(fields)).split_key
 
     return read
 

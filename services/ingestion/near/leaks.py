@@ -63,7 +63,7 @@ def check_leaks(
     others. None looks for all. Raises NotFound or DataCorrupted for a part that is not as it was written.
     """
     new = {part.batch for part in manifest.parts} if new_parts is None else set(new_parts)
-    sketches = Sketches(artifacts, manifest)
+    sketches = Sketches(artifacts, manifest, near=threshold is not None)
     ours = [(part.batch, sketches.of(part)) for part in manifest.parts if part.batch in new]
     rows, fresh = sum(part.rows for part in manifest.parts), joined_sketches([sketch for _, sketch in ours])
     theirs = []

@@ -27,7 +27,7 @@ READ_ROWS = 4096
 @dataclass(frozen=True)
 class Sketch:
     """Of the rows of a part, in stored order: the first 16 bytes of the ids, both halves of the digests of their split
-    keys, their sides as places in SPLITS, and their shingles."""
+    keys, their sides as places in SPLITS, and their shingles (of each the same one where they are not needed)."""
 
     row_ids: Words
     keys: Words
@@ -44,17 +44,18 @@ class Sketch:
 class Sketches:
     """Those of a manifest's parts, kept in a folder of this machine; what other parts left there is removed."""
 
-    def __init__(self, artifacts: Artifacts, manifest: Manifest) -> None:
-        self._artifacts, self._manifest = artifacts, manifest
+    def __init__(self, artifacts: Artifacts, manifest: Manifest, *, near: bool) -> None:
+        """With `near` they hold shingles."""
+        self._artifacts, self._manifest, self._near = artifacts, manifest, near
         self._folder = artifacts.cache / "sketches" / manifest.pipeline
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def of(self, part: Part) -> Sketch:
         """The rows of the part that count. Raises NotFound or DataCorrupted for one that is not as it was written."""
-        kept = self._folder / _name(part)
+        kept = self._folder / self._name(part)
         with suppress(FileNotFoundError, DataCorrupted):
             return _counting(_stored(kept), part)
-        found = read_sketch(self._artifacts.fetch_file(part.uri, part.digest), self._manifest)
+        found = read_sketch(self._artifacts.fetch_file(part.uri, part.digest), self._manifest, near=self._near)
         aside = kept.with_name(new_id("aside"))
         try:
             with aside.open("wb") as file:
@@ -66,13 +67,16 @@ class Sketches:
 
     def remove_others(self) -> None:
         """Rows that were deleted leave nothing behind."""
-        named = {_name(part) for part in self._manifest.parts}
+        named = {self._name(part) for part in self._manifest.parts}
         for path in self._folder.iterdir():
             if path.name not in named and not path.name.startswith("aside"):
                 path.unlink(missing_ok=True)
 
+    def _name(self, part: Part) -> str:
+        return f"{part.digest}.{REVISION}{'' if self._near else '.plain'}"
 
-def read_sketch(source: Path, manifest: Manifest) -> Sketch:
+
+def read_sketch(source: Path, manifest: Manifest, *, near: bool) -> Sketch:
     """The sketch of a Parquet part, from its rows alone."""
     read, pipeline, chunks = key_reader(manifest.kind), manifest.pipeline, []
     sides = {side: place for place, side in enumerate(SPLITS)}
@@ -85,7 +89,7 @@ def read_sketch(source: Path, manifest: Manifest) -> Sketch:
                     halves([bytes.fromhex(row["row_id"][:32]) for row in rows]),
                     halves([key_digest(pipeline, key) for key in keys]),
                     np.array([sides[row["split"]] for row in rows], np.uint8),
-                    shingled(keys),
+                    shingled(keys) if near else Sets(np.arange(len(keys) + 1), np.zeros(len(keys), np.uint32)),
                 )
             )
     return joined_sketches(chunks)
@@ -104,10 +108,6 @@ def joined_sketches(chunks: Sequence[Sketch]) -> Sketch:
 def halves(digests: Sequence[bytes]) -> Words:
     """Digests of 16 bytes as pairs of numbers that compare as the bytes do; shape (digests, 2)."""
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64).reshape(-1, 2)
-
-
-def _name(part: Part) -> str:
-    return f"{part.digest}.{REVISION}"
 
 
 def _counting(sketch: Sketch, part: Part) -> Sketch:
