@@ -11,6 +11,7 @@ from services.ingestion.receiving import draft_columns, refuse_when_full
 from services.ingestion.releasing import Released
 from shared.contracts.messages import BuildDatasetVersion
 from shared.contracts.routes import BUILD_DATASET_VERSION
+from shared.errors import Aborted
 from shared.pipelines.schema import PipelineSpec
 from shared.storage import outbox
 from shared.storage.artifacts import Artifacts
@@ -53,7 +54,8 @@ class Holding:
     def release(self, id: str, reason: str, actor: str) -> Batch:
         """Lets a held batch into the next version, without the rows that other batches brought meanwhile.
 
-        Raises NotFound, IllegalTransition for a rejected batch, DataCorrupted when its part is not as written.
+        Raises NotFound, IllegalTransition for a rejected batch, DataCorrupted when its part is not as written, Aborted
+        when rows of it are deleted meanwhile.
         """
         with self._database.read() as session:
             batch = batches.get(session, id)
@@ -64,15 +66,19 @@ class Holding:
             draft = Released(batch, spec, self._artifacts, self._indexes, self._folder)
 
             def record(draft: Released, part: StoredPart) -> Batch:
-                return self._let_in(spec, id, draft, part, reason, actor)
+                return self._let_in(spec, batch, draft, part, reason, actor)
 
             return self._parts.publish(batch.pipeline, id, draft, record)
 
-    def _let_in(self, spec: PipelineSpec, id: str, draft: Released, part: StoredPart, reason: str, actor: str) -> Batch:
+    def _let_in(
+        self, spec: PipelineSpec, before: Batch, draft: Released, part: StoredPart, reason: str, actor: str
+    ) -> Batch:
         with self._database.write() as session:
-            batch = _locked(session, id)
+            batch = _locked(session, before.id)
             if batch.state == "accepted":
                 return batch
+            if batch.part_uri != before.part_uri:
+                raise Aborted(f"rows of batch {batch.id} were deleted meanwhile; ask again", batch=batch.id)
             if draft.is_overtaken(self._indexes.view_in(session, spec)):
                 raise Overtaken
             batches.move(session, batch, "accepted", reason)

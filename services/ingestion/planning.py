@@ -36,7 +36,7 @@ def plan_version(session: Session, pipeline: str) -> Plan | None:
     found = pipelines.lock(session, pipeline)
     if found is None or found.deleted_at is not None:
         return None
-    parts = [part_of(batch) for batch in batches.usable(session, pipeline)]
+    parts = [part_of(batch) for batch in batches.usable(session, pipeline, statistics=False)]
     newest, unfinished = datasets.newest_built(session, pipeline), datasets.unfinished(session, pipeline)
     digest = digest_of(parts)
     if _is_up_to_date(newest, digest):

@@ -1,7 +1,7 @@
 """Batches and their quarantine. Only ingestion changes them."""
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from shared.errors import NotFound
 from shared.storage.database import clock
@@ -29,9 +29,13 @@ def page(session: Session, pipeline: str, limit: int, offset: int) -> list[Batch
     return list(session.scalars(query.where(Batch.pipeline == pipeline) if pipeline else query))
 
 
-def usable(session: Session, pipeline: str) -> list[Batch]:
-    """Accepted batches that brought rows, oldest first: what the next dataset version holds."""
+def usable(session: Session, pipeline: str, *, statistics: bool = True) -> list[Batch]:
+    """Accepted batches that brought rows, oldest first: what the next dataset version holds.
+
+    Without `statistics` those are read when somebody asks for them: they are most of a batch's row.
+    """
     query = select(Batch).where(Batch.pipeline == pipeline, Batch.state == "accepted", Batch.part_uri != "")
+    query = query if statistics else query.options(defer(Batch.statistics))
     return list(session.scalars(query.order_by(Batch.created_at, Batch.id)))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.errors import Unavailable
 from shared.rows.base import row_id
 from shared.storage.repositories import deletions
-from shared.storage.tables import AuditEntry, Deletion, Feedback, Job, ModelVersion, QuarantinedRow
+from shared.storage.tables import AuditEntry, Batch, Deletion, Feedback, Job, ModelVersion, QuarantinedRow
 from tests.integration.ingestion.door import Door, tweets
 from tests.integration.ingestion.test_versions import sum_of
 
@@ -138,6 +139,28 @@ def test_rows_of_held_batches_are_deleted_as_well(door: Door) -> None:
     door.build()
     delete(door, row.id)
     assert door.stub.ReleaseBatch(pb.ReleaseBatchRequest(id=batch.id)).accepted == 19
+
+
+def test_a_release_does_not_bring_back_a_row_that_is_deleted_meanwhile(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = door.append(tweets(20), "a")
+    door.build()
+    row = door.rows()[0]
+    door.stub.HoldBatch(pb.HoldBatchRequest(id=batch.id))
+    let_in = door.rooms.holding._let_in
+
+    def late(*given: Any) -> Batch:
+        delete(door, row.id)
+        return let_in(*given)
+
+    monkeypatch.setattr(door.rooms.holding, "_let_in", late)
+    with pytest.raises(grpc.RpcError, match="deleted meanwhile; ask again"):
+        door.stub.ReleaseBatch(pb.ReleaseBatchRequest(id=batch.id))
+    monkeypatch.undo()
+    assert door.stub.ReleaseBatch(pb.ReleaseBatchRequest(id=batch.id)).accepted == 19
+    door.rooms.parts.sweep(stale_seconds=-60)
+    assert not holding(door, row.id)
 
 
 def test_deleting_again_changes_nothing_and_unknown_rows_are_told(door: Door) -> None:
