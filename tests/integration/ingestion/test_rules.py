@@ -174,7 +174,10 @@ def test_a_dry_run_shows_rows_as_they_would_be_stored_and_what_rules_did(door: D
     requests = [pb.ImportFileRequest(header=header), pb.ImportFileRequest(chunk=content.encode())]
     shown = door.stub.ImportFile(iter(requests), timeout=30)
     stored, refused = shown.preview
-    assert (stored.fields["text"], list(stored.rules)) == ("mail <EMAIL> you idiot", ["toxic"])
+    assert (stored.fields["text"], list(stored.rules)) == (
+        "mail <EMAIL> you idiot",
+        ["personal_data.email: masked", "toxic: flagged"],
+    )
     assert (refused.reason, refused.line) == ("TOO_SHORT", 2)
     assert rules(shown)["personal_data.email", "masked"] == 1
     assert not door.stub.ListBatches(pb.ListBatchesRequest(), timeout=20).batches
