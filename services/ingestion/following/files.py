@@ -7,6 +7,7 @@ of what was seen, however many processes look and whatever they forget.
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 from urllib.parse import quote
 
 from services.ingestion.remote.fetching import Fetcher
@@ -16,6 +17,7 @@ from shared.pipelines.sources import FollowedSource
 from shared.storage.database import Database
 from shared.storage.repositories import imports, sources
 from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import INGESTION_SOURCE_FAILING, INGESTION_SOURCE_PENDING
 
 LOOK_SECONDS = 120.0
 """A look that takes longer has lost its process; another one looks."""
@@ -45,7 +47,7 @@ class FileFollower:
             before = dict(state.cursor.get("unsettled", {}))
         try:
             unsettled, waiting = self._take_stock(before)
-            seen = {"cursor": {"unsettled": unsettled}, "pending": waiting, "error": ""}
+            seen: dict[str, Any] = {"cursor": {"unsettled": unsettled}, "pending": waiting, "error": ""}
         except FlywheelError as error:
             seen = {"error": error.message}
         except Exception as error:
@@ -53,6 +55,9 @@ class FileFollower:
             seen = {"error": f"{type(error).__name__}: {error}"}
         with self._database.write() as session:
             sources.end_look(session, pipeline, source.name, self._owner, **seen)
+            waiting = imports.under_way(session, pipeline, source.name) + int(seen.get("pending", 0))
+        INGESTION_SOURCE_PENDING.labels(pipeline, source.name).set(waiting)
+        INGESTION_SOURCE_FAILING.labels(pipeline, source.name).set(bool(seen["error"]))
         return True
 
     def _take_stock(self, before: dict[str, str]) -> tuple[dict[str, str], int]:

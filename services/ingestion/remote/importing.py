@@ -27,7 +27,7 @@ from shared.storage.leases import Lease
 from shared.storage.repositories import imports, pipelines, sources
 from shared.storage.tables import Batch, Import
 from shared.telemetry.logs import get_logger
-from shared.telemetry.metrics import INGESTION_IMPORT_BYTES, INGESTION_IMPORTS
+from shared.telemetry.metrics import INGESTION_IMPORT_BYTES, INGESTION_IMPORTS, INGESTION_SOURCE_ROWS
 
 POLL_SECONDS = 2.0
 OUTAGE_SECONDS = 24 * 3600.0
@@ -163,6 +163,8 @@ class Importer:
         fetched = (first or self._fetch(place, found, turn) for found in files)
         rows = FetchedRows(fetched, self._manner(turn.row), turn.progress, turn.check)
         answer = self._receiver.receive(header, rows, with_commit)
+        if turn.row.source and not answer.repeated:
+            INGESTION_SOURCE_ROWS.labels(turn.row.pipeline, turn.row.source).inc(answer.batch.received)
         if answer.repeated:
             with self._database.write() as session:
                 imports.finish(session, turn.lease, answer.batch.id, turn.figures())

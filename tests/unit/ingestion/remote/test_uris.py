@@ -3,11 +3,15 @@
 from pathlib import PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.ingestion.remote.policy import Policy
 from services.ingestion.remote.uris import FileUri, S3Uri, WebUri, parse_uri, shown
 from shared.config import load_settings
 from shared.errors import InvalidArgument, PermissionDenied
+
+SCHEMES = ("https://", "http://", "https://a@", "https://[", "file:///", "file://", "s3://", "s3://bucket/")
 
 
 def policy(**settings: object) -> Policy:
@@ -141,3 +145,19 @@ def test_nothing_is_allowed_without_settings(text: str) -> None:
 def test_a_setting_that_can_t_be_is_named(settings: dict[str, str]) -> None:
     with pytest.raises(InvalidArgument):
         policy(**settings)
+
+
+@given(st.text() | st.builds(lambda scheme, rest: scheme + rest, st.sampled_from(SCHEMES), st.text()))
+def test_any_text_is_a_uri_of_ours_or_refused_and_can_be_shown(text: str) -> None:
+    assert isinstance(shown(text), str)
+    try:
+        found = parse_uri(text)
+    except InvalidArgument:
+        return
+    if isinstance(found, WebUri):
+        assert found.host == found.host.lower()
+        assert found.target.startswith("/")
+        assert "@" not in found.authority
+    elif isinstance(found, FileUri):
+        assert found.path.is_absolute()
+        assert ".." not in found.path.parts
