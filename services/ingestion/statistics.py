@@ -16,7 +16,8 @@ Statistics = dict[str, Any]
 """Split -> {"labels": {label: rows}, "lengths": {measure: {"buckets": {bucket: rows}, "sum": n, "max": n}}}."""
 
 MAX_LABELS = 1000
-OTHER_LABELS = "(others)"
+MAX_SOURCES = 1000
+OTHERS = OTHER_LABELS = "(others)"
 EXACT = 32
 GROWTH = 1.05
 BINS = 24
@@ -68,7 +69,7 @@ def summarise(batches: Sequence[Batch]) -> dict[str, Any]:
         "lengths": {measure: distribution(found) for measure, found in lengths.items()},
         "class_balance": class_balance(_total(labels.values())),
         "outliers": {measure: _outliers(found) for measure, found in lengths.items()},
-        "sources": _total({batch.source: batch.accepted} for batch in batches),
+        "sources": _commonest(_total({batch.source: batch.accepted} for batch in batches)),
         "batches": len(batches),
         "duplicates": sum(batch.duplicates for batch in batches),
         "near_duplicates": sum(batch.near_duplicates or 0 for batch in batches),
@@ -145,6 +146,13 @@ def upper_edge(bucket: int) -> int:
 def _add_label(labels: dict[str, int], label: str, rows: int) -> None:
     name = label if label in labels or len(labels) < MAX_LABELS else OTHER_LABELS
     labels[name] = labels.get(name, 0) + rows
+
+
+def _commonest(counts: Mapping[str, int]) -> dict[str, int]:
+    """The commonest names, and how many rows the others have together."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    rest = sum(count for _, count in ordered[MAX_SOURCES:])
+    return dict(ordered[:MAX_SOURCES]) | ({OTHERS: rest} if rest else {})
 
 
 def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -1,9 +1,9 @@
-"""`flywheel data card | diff | sql | export | delete`: what a dataset version holds, and how it comes out again."""
+"""`flywheel data card | diff | sql | prove | export | delete`: what a dataset version holds, and how it comes out again."""
 
 import csv
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +33,7 @@ Html = Annotated[Path | None, typer.Option("--html", help="Write a page with plo
 Sql = Annotated[str, typer.Argument(metavar="SQL", help="One SELECT over the view rows, in DuckDB's SQL.")]
 Version = Annotated[int, typer.Option("--version", help="Dataset version; the newest sealed one when absent.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV; text that a spreadsheet would run gets an apostrophe.")]
+ProvenRow = Annotated[str, typer.Argument(metavar="[ROW]", help="Id of a row, or its first characters.")]
 To = Annotated[Path, typer.Option("--to", help="A file, with the side as a column, or a folder: a file for each side.")]
 Format = Annotated[
     str, typer.Option("--format", help="jsonl, csv or parquet, the first two also as .gz or .zst; by the file's name.")
@@ -99,7 +100,8 @@ def sql(
     as_json: AsJson = False,
 ) -> None:
     """Ask a dataset version in SQL, on this machine."""
-    from shared.client.querying import query as ask
+    with needed():
+        from shared.client.querying import query as ask
 
     local = fetch(pipeline, version, home, quiet=True)
     with ask(local, query) as answer:
@@ -114,9 +116,35 @@ def sql(
     return None
 
 
+def prove(
+    pipeline: Pipeline, row: ProvenRow = "", version: Version = 0, home: Home = None, as_json: AsJson = False
+) -> None:
+    """Check a dataset version against its Merkle root; with a row, prove that it stands in it."""
+    with needed():
+        from shared.client.proving import prove_version
+    from shared.errors import DataCorrupted
+
+    with connect(home) as client:
+        said = client.dataset_version(pipeline, version)
+    found = prove_version(fetch(pipeline, said.version, home, quiet=as_json), row)
+    if said.merkle_root not in ("", found.merkle_root):
+        raise DataCorrupted(f"the rows have the Merkle root {found.merkle_root}, the service says {said.merkle_root}")
+    if as_json:
+        return print_json(found)
+    console().print(
+        f"{found.rows:,} rows of {pipeline} dataset version {said.version}: Merkle root {found.merkle_root}"
+    )
+    if found.proof:
+        console().print(f"row {found.proof.row_id} ({found.proof.split}) stands in it; lowest sibling first:")
+        for left, sibling in found.proof.siblings:
+            console().print(f"  {'left ' if left else 'right'} {sibling}")
+    return None
+
+
 def export(pipeline: Pipeline, to: To, version: Version = 0, format: Format = "", home: Home = None) -> None:
     """Write a dataset version to a file, or to a folder with a file for each side."""
-    from shared.client.exporting import export_version
+    with needed():
+        from shared.client.exporting import export_version
 
     local = fetch(pipeline, version, home, quiet=False)
     with RowBar("writing") as advance:
@@ -227,6 +255,17 @@ def plain_cell(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain_cell(one) for key, one in value.items()}
     return float(value) if type(value).__name__ == "Decimal" else str(value)
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """Says what to install where a library of the extra `data` is missing."""
+    from shared.errors import Unsupported
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise Unsupported(f"this needs {error.name}: pip install 'flywheel[data]'") from None
 
 
 class RowBar:

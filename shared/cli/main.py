@@ -50,7 +50,15 @@ for command in (
     app.command()(command)
 app.command("import")(imports.import_uri)
 app.add_typer(pipelines.explain)
-for about_data in (datasets.card, datasets.diff, datasets.sql, datasets.export, datasets.delete, suspects):
+for about_data in (
+    datasets.card,
+    datasets.diff,
+    datasets.sql,
+    datasets.prove,
+    datasets.export,
+    datasets.delete,
+    suspects,
+):
     data.data.command()(about_data)
 app.add_typer(data.data)
 

@@ -1,6 +1,6 @@
 """The RPCs of dataset versions: listing, reading, comparing, exporting, and deleting rows."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import grpc
@@ -15,6 +15,7 @@ from shared.rpc.paging import next_token, page
 from shared.storage.tables import Deletion
 
 OPERATOR = "operator"
+LISTED = ("labels", "lengths", "sources", "licences")
 
 
 class VersionsDoor:
@@ -28,7 +29,7 @@ class VersionsDoor:
         limit, offset = page(request.page_size, request.page_token)
         found = self._rooms.catalogue.versions(request.pipeline, limit + 1, offset)
         token = next_token(limit, offset, len(found))
-        versions = map(version_message, found[:limit])
+        versions = [version_message(entry, LISTED) for entry in found[:limit]]
         return pb.ListDatasetVersionsResponse(versions=versions, next_page_token=token)
 
     def GetDatasetVersion(
@@ -60,7 +61,8 @@ class VersionsDoor:
         return deletion_message(deletion, unknown)
 
 
-def version_message(entry: VersionEntry) -> pb.DatasetVersion:
+def version_message(entry: VersionEntry, leave_out: Collection[str] = ()) -> pb.DatasetVersion:
+    """`leave_out` are statistics that would make a list of versions longer than a message may be."""
     version = entry.version
     message = pb.DatasetVersion(
         pipeline=version.pipeline,
@@ -77,7 +79,7 @@ def version_message(entry: VersionEntry) -> pb.DatasetVersion:
         leaks=version.leaks,
         reason=version.reason,
     )
-    message.statistics.update(version.statistics)
+    message.statistics.update({name: value for name, value in version.statistics.items() if name not in leave_out})
     if version.sealed_at:
         message.sealed_at.FromDatetime(version.sealed_at)
     return message

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,6 +120,25 @@ def test_sql_that_can_not_be_is_told_in_a_line(flywheel: Command) -> None:
         said = flywheel("data", "sql", "sentiment", query)
         assert said.code == 1
         assert message in said.err
+
+
+def test_a_row_is_proven_against_the_root_that_the_service_told(flywheel: Command, shop: Door) -> None:
+    row = shop.rows(version=2)[-1]
+    found = flywheel("data", "prove", "sentiment", row.id[:12], "--version", 2, "--json").json
+    told = found["proof"]
+    siblings = tuple((left, sibling) for left, sibling in told["siblings"])
+    proof = merkle.Proof(told["row_id"], told["split"], siblings)
+    assert (proof.row_id, proof.split, found["rows"]) == (row.id, row.split, 63)
+    assert merkle.check(proof, shop.version(2).merkle_root)
+    assert "has no row" in flywheel("data", "prove", "sentiment", "f" * 64).err
+    assert shop.version(1).merkle_root in flywheel("data", "prove", "sentiment", "--version", 1).out
+
+
+def test_a_library_that_is_missing_is_named(flywheel: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    monkeypatch.delitem(sys.modules, "shared.client.querying", raising=False)
+    said = flywheel("data", "sql", "sentiment", "select 1")
+    assert (said.code, "pip install 'flywheel[data]'" in said.err) == (1, True)
 
 
 def test_parts_are_fetched_once_and_damaged_ones_again(shop: Door, tmp_path: Path) -> None:

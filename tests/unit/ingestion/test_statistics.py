@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingestion.statistics import MAX_LABELS, OTHER_LABELS, count_row, summarise
+from services.ingestion.statistics import MAX_LABELS, MAX_SOURCES, OTHER_LABELS, count_row, summarise
 from shared.storage.tables import Batch
 
 
@@ -61,3 +61,10 @@ def test_a_large_batch_keeps_small_statistics() -> None:
     chance = random.Random(0)
     found = batch([chance.randint(1, 60_000) for _ in range(20_000)])
     assert len(found.statistics["train"]["lengths"]["characters"]["buckets"]) < 200
+
+
+def test_sources_without_end_are_put_together() -> None:
+    found = summarise([batch([1] * (1 + number % 2), source=f"user {number}") for number in range(MAX_SOURCES + 50)])
+    assert len(found["sources"]) == MAX_SOURCES + 1
+    assert found["sources"][OTHER_LABELS] == 50
+    assert sum(found["sources"].values()) == (MAX_SOURCES + 50) * 3 // 2
