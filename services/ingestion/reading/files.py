@@ -1,4 +1,4 @@
-"""A file of rows, whatever its format, packing and encoding: what REMOTE, uploads and the dry run read."""
+"""A file of rows, whatever its format, packing and encoding: what uploads, imports and dry runs read."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import shutil
 import threading
 import time
 import zipfile
@@ -130,6 +131,25 @@ def test_what_was_cut_outlives_the_process(door: Door, tmp_path: Path) -> None:
         assert 0 < left <= uploads.KEEP_SECONDS
         batch = another.stub.ImportFile(requests(header("kept", offset=5000), FILE), timeout=60)
     assert batch.accepted == 200
+
+
+def test_what_a_killed_process_had_on_its_disk_is_gone_on_with(door: Door, tmp_path: Path) -> None:
+    data, cut = long_rows(900), threading.Event()
+
+    def part() -> Iterator[pb.ImportFileRequest]:
+        yield from requests(header("killed", data), data[:700_000], 50_000)
+        cut.wait(60)
+
+    call = door.stub.ImportFile.future(part(), timeout=60)
+    eventually(lambda: held(door, "killed").received == 700_000)
+    shutil.copytree(door.settings.home / "uploads", tmp_path / "after" / "uploads")  # as the disk is at this moment
+    with open_door(door.database, tmp_path / "after") as another:
+        offset = held(another, "killed").received
+        assert 0 < offset < 700_000
+        batch = another.stub.ImportFile(requests(header("killed", data, offset=offset), data), timeout=60)
+    assert (batch.received, batch.accepted) == (900, 900)
+    call.cancel()
+    cut.set()
 
 
 def test_the_right_offset_is_told(door: Door) -> None:
