@@ -1,14 +1,17 @@
 """What the rules of a pipeline do to the rows that come in at the real gRPC door."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from prometheus_client import REGISTRY
 
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
+from shared.storage.database import Database
 from shared.storage.tables import Feedback
-from tests.integration.ingestion.door import SENTIMENT, SUPPORT, Door, declare, lines, struct, tweets
+from tests.integration.ingestion.door import SENTIMENT, SUPPORT, Door, declare, lines, open_door, struct, tweets
 
 
 def declared(door: Door, base: dict[str, Any] = SENTIMENT, **data: Any) -> None:
@@ -142,6 +145,34 @@ def test_a_source_brings_no_more_rows_than_its_cap_over_all_batches(door: Door) 
     assert other.accepted == 3
     door.stub.HoldBatch(pb.HoldBatchRequest(id=first.id, reason="poisoned"), timeout=20)
     assert door.append(tweets(6, start=20), "d", source="web").accepted == 4
+
+
+def test_caps_hold_and_lives_are_told_on_postgresql(postgres_database: Database, tmp_path: Path) -> None:
+    key = "a key of the whole fleet"
+    with open_door(postgres_database, tmp_path / "home", personal_data_key=key) as door:
+        declared(door, caps={"per_source": 5}, personal_data={"policy": "hash"})
+        rows = [{**row, "text": f"{row['text']} of user{n}@x.com"} for n, row in enumerate(tweets(7))]
+        with ThreadPoolExecutor(2) as clients:
+            batches = list(clients.map(lambda n: door.append(rows[3 * n : 3 * n + 4], f"batch-{n}"), range(2)))
+        assert sum(batch.accepted for batch in batches) == 5
+        door.build()
+        row = door.rows()[0]
+        life = door.stub.ExplainRow(pb.ExplainRowRequest(pipeline="sentiment", row=row.id[:8]), timeout=20)
+    assert [one.event for one in life.events][:2] == ["received", "hashed"]
+    assert list(life.dataset_versions) == [1]
+
+
+def test_hashing_without_a_key_of_the_fleet_is_refused_and_keeps_nothing(
+    postgres_database: Database, tmp_path: Path
+) -> None:
+    url = "postgresql://somewhere"
+    with open_door(postgres_database, tmp_path / "home", database_url=url) as door:
+        declared(door, personal_data={"policy": "hash"})
+        with pytest.raises(grpc.RpcError, match="FLYWHEEL_PERSONAL_DATA_KEY") as refused:
+            door.append([{"text": "mail li@qq.com", "label": "positive"}], "a")
+        assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+        assert not door.stub.ListBatches(pb.ListBatchesRequest(), timeout=20).batches
+        assert door.append(tweets(1), "b").accepted == 1
 
 
 def test_many_clients_of_one_source_at_once_do_not_pass_its_cap(door: Door) -> None:
