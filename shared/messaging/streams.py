@@ -14,7 +14,7 @@ from shared.messaging.broker import redis_client
 PATIENCE_SECONDS = 15.0
 FORGET_SECONDS = 24 * 3600
 """A consumer that holds nothing and was silent for so long is removed."""
-BEGINNING = "0"
+BEGINNING, NOWHERE = "0", "0-0"
 LARGEST_SEQUENCE = 2**64 - 1
 
 
@@ -77,10 +77,19 @@ class StreamGroup:
 
     def claim(self, idle_seconds: float, count: int) -> list[Entry]:
         """Entries that a consumer was given so long ago that it must be dead."""
+        idle, start = round(idle_seconds * 1000), BEGINNING
+        found: list[Entry] = []
         with self._answering():
-            idle = round(idle_seconds * 1000)
-            answer = self._client.xautoclaim(self._key, self._group, self._consumer, idle, "0-0", count=count)
-        return _entries(answer[1])
+            while not found:
+                start, claimed, *_ = self._client.xautoclaim(
+                    self._key, self._group, self._consumer, idle, start, count=count
+                )
+                found = _entries(claimed)
+                if gone := [id for id, fields in claimed if fields is None]:
+                    self._client.xack(self._key, self._group, *gone)
+                if _text(start) == NOWHERE:
+                    break
+        return found
 
     def keep(self, ids: Sequence[str]) -> list[str]:
         """Those of the ids that no other consumer has claimed; ours are held for as long again."""
@@ -166,7 +175,7 @@ def _servers(setting: str) -> dict[str, str]:
 
 
 def _entries(found: Any) -> list[Entry]:
-    """Entries that were deleted meanwhile come without fields; older servers name them all the same."""
+    """Without those that were deleted meanwhile, which older servers name all the same."""
     return [Entry(_text(id), fields) for id, fields in found or () if fields is not None]
 
 

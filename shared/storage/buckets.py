@@ -11,6 +11,7 @@ from shared.errors import NotFound, PermissionDenied, Unavailable
 from shared.storage.stores import QUICK, answering
 
 BLOCK_BYTES = 8 << 20
+PAGE_KEYS = 1000
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class Bucket:
             token = page["NextContinuationToken"]
             more = {"ContinuationToken": token} if token else {}
             with self._telling(prefix):
-                page = self._files.call_s3("list_objects_v2", Bucket=self._name, Prefix=prefix, **more)
+                page = self._files.call_s3(
+                    "list_objects_v2", Bucket=self._name, Prefix=prefix, MaxKeys=PAGE_KEYS, **more
+                )
             for facts in page.get("Contents", ()):
                 if not facts["Key"].endswith("/"):
                     yield _stored(facts["Key"], {**facts, "size": facts["Size"]})

@@ -182,6 +182,16 @@ def test_entries_of_a_consumer_that_died_before_its_commit_are_taken_over(door: 
         eventually(lambda: accepted(door) == 50 and pending(client) == 0)
 
 
+def test_an_entry_that_was_deleted_while_it_was_held_is_not_waited_for(door: Door, client: "redis.Redis") -> None:
+    send(client, tweets(10))
+    group = StreamGroup(client, KEY, GROUP, "dead")
+    group.make("")
+    held = group.read(10, 1)
+    client.xdel(KEY, held[0].id, held[5].id)
+    with following(follower_of(door, claim_seconds=-0.05)):
+        eventually(lambda: accepted(door) == 8 and pending(client) == 0)
+
+
 def test_a_slow_consumer_leaves_out_what_another_one_took_over(door: Door, client: "redis.Redis") -> None:
     send(client, tweets(20))
     group = StreamGroup(client, KEY, GROUP, "one")

@@ -77,6 +77,13 @@ def test_an_object_and_a_prefix_are_imported_and_known_again(door: Door, store: 
     assert run(door, f"{store.url}/in/a.jsonl").batch.accepted == 1
 
 
+def test_a_prefix_of_many_pages_comes_whole(door: Door, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.storage.buckets.PAGE_KEYS", 2)
+    for number in range(5):
+        store.put(f"in/{number}.jsonl", lines(tweets(1, start=number)))
+    assert run(door, f"{store.url}/in/").batch.accepted == 5
+
+
 def test_what_is_not_there_or_not_allowed_is_told(door: Door, store: Store) -> None:
     for name in ("in/none.jsonl", "in/empty/"):
         done = run(door, f"{store.url}/{name}")
