@@ -7,13 +7,18 @@ from shared.pipelines.schema import PipelineSpec
 
 
 def why_this_side(spec: PipelineSpec, row: Mapping[str, Any]) -> str:
-    """`row` is as it stands in a part."""
+    """`row` is as it stands in a part; parts of old say nothing about clusters."""
+    splits, cluster = spec.data.splits, row.get("cluster")
+    if not cluster:
+        return "by the hash of what it asks"
+    together = f"rows of one {splits.group} and near copies" if splits.group else "near copies"
+    return f"{_chosen(spec, str(row['split']))} of its cluster {cluster}; {together} stand on one side"
+
+
+def _chosen(spec: PipelineSpec, side: str) -> str:
     splits = spec.data.splits
-    official, group = getattr(splits, "official", None), getattr(splits, "group", None)
-    if official:
-        return f"as the field {official} said, or its cluster where it is near other rows"
-    together = f"rows of the same {group} and near copies" if group else "near copies"
-    cluster = row.get("cluster")
-    if cluster:
-        return f"by its cluster {cluster}; {together} stand on one side"
-    return "by the hash of what it asks"
+    if splits.official:
+        return f"by the field {splits.official}, or else the hash,"
+    if side != "test" and splits.by_time:
+        return f"by the newest {splits.by_time}"
+    return "by hash and label" if side != "test" and splits.stratify else "by the hash"
