@@ -1,11 +1,14 @@
+import sys
+
 import pytest
 
 from services.ingestion.rules.arrays import matching, texts_array
 from services.ingestion.rules.personal.finder import Finder
-from services.ingestion.rules.personal.national import RECOGNISERS, national
+from services.ingestion.rules.personal.national import RECOGNISERS, _recogniser, national
 from services.ingestion.rules.personal.network import EMAIL, IP_ADDRESS, URL_CREDENTIALS
 from services.ingestion.rules.personal.numbers import CN_IDENTITY_NUMBER, CREDIT_CARD, IBAN, US_SSN, luhn, mod_97
 from services.ingestion.rules.personal.phones import phones
+from shared.errors import FailedPrecondition
 
 PHONE = phones([])
 HOSTILE = [
@@ -129,8 +132,6 @@ def test_hostile_texts_are_searched_to_their_end(text: str) -> None:
 
 
 def test_identity_numbers_of_other_countries_come_from_presidio_which_brings_no_torch_along() -> None:
-    import sys
-
     had_torch = "torch" in sys.modules
     assert found(national("uk_nhs"), "NHS 943 476 5919") == [("943 476 5919", "9434765919")]
     assert found(national("uk_nhs"), "NHS 943 476 5918") == []
@@ -138,3 +139,11 @@ def test_identity_numbers_of_other_countries_come_from_presidio_which_brings_no_
     assert found(national("pl_pesel"), "44051401359") == [("44051401359", "44051401359")]
     assert all(found(national(kind), "nothing here 12") == [] for kind in RECOGNISERS)
     assert ("torch" in sys.modules) == had_torch
+
+
+def test_a_kind_that_needs_presidio_says_so_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
+    _recogniser.cache_clear()
+    with pytest.raises(FailedPrecondition, match="need the package presidio-analyzer"):
+        list(national("uk_nhs").find("943 476 5919"))
+    assert "torch" not in sys.modules or sys.modules["torch"] is not None
