@@ -17,6 +17,8 @@ from shared.errors import Aborted, FailedPrecondition, InvalidArgument, Unavaila
 
 BUFFER_BYTES = 256 << 10
 """A small upload touches no disk unless it is cut."""
+IDLE_SECONDS = 2.0
+"""A stream that sent nothing for so long may be one whose client is gone; another takes its place."""
 RECORD = struct.Struct("<II")
 """Before a record of rows: how many they are, and how many bytes."""
 FILE, ROWS = "file", "rows"
@@ -53,7 +55,8 @@ class Spool:
         self._file: IO[bytes] | None = None
         self._pending = bytearray()
         self._written = self._ticket = 0
-        self._gone = False
+        self._gone = self._is_written = False
+        self._touched = 0.0
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
@@ -78,8 +81,11 @@ class Spool:
         return self._written + len(self._pending)
 
     def claim(self, offset: int) -> int:
-        """A ticket to write behind `offset`; older ones are worth nothing from then on. Raises FailedPrecondition."""
+        """A ticket to write behind `offset`; older ones are worth nothing from then on. Raises FailedPrecondition, and
+        Unavailable while another stream is busy here."""
         with self._lock:
+            if self._is_written and time.monotonic() - self._touched < IDLE_SECONDS and not self._gone:
+                raise Unavailable("another stream is sending this upload; it goes on, or ends soon", 0.2)
             if self._gone or offset != self.received:
                 received = 0 if self._gone else self.received
                 raise FailedPrecondition(
@@ -88,6 +94,7 @@ class Spool:
                     offset=received,
                 )
             self._ticket += 1
+            self._is_written, self._touched = True, time.monotonic()
             return self._ticket
 
     def append(self, ticket: int, data: bytes, units: int) -> None:
@@ -97,6 +104,7 @@ class Spool:
                 raise Aborted("another stream goes on with this upload")
             self._pending += data
             self.received += units
+            self._touched = time.monotonic()
             if len(self._pending) >= BUFFER_BYTES:
                 self._flush()
 
@@ -135,6 +143,7 @@ class Spool:
                     self._flush()
                 except OSError:
                     self.drop(ticket)
+                self._is_written = False
                 self._close()
 
     def drop(self, ticket: int) -> None:

@@ -62,6 +62,11 @@ class Uploads:
                 spool.keep(0)
         return Held(spool.received, expires_at=datetime.fromtimestamp(changed + KEEP_SECONDS, UTC))
 
+    @property
+    def open(self) -> int:
+        """How many streams write here now."""
+        return len(self._open)
+
     def product_fields(self, pipeline: str) -> Mapping[str, str]:
         """The product's name of a field by ours. Raises NotFound."""
         with self._database.read() as session:

@@ -15,7 +15,7 @@ import grpc
 import pytest
 from sqlalchemy import func, select
 
-from services.ingestion import uploads
+from services.ingestion import spool, uploads
 from services.ingestion.spool import Spool
 from services.ingestion.uploads import Place
 from shared.client import FlywheelClient
@@ -62,6 +62,7 @@ def send_and_cut(door: Door, head: pb.BatchHeader, data: bytes, end: int) -> Non
     eventually(lambda: held(door, head.batch_key).received == end)
     call.cancel()
     cut.set()
+    eventually(lambda: not door.rooms.uploads.open)
 
 
 def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
@@ -115,6 +116,7 @@ def test_rows_that_are_cut_go_on_by_their_number(door: Door) -> None:
     eventually(lambda: held(door, "rows").received == 25)
     call.cancel()
     cut.set()
+    eventually(lambda: not door.rooms.uploads.open)
     rest = [pb.AppendRowsRequest(header=pb.BatchHeader(pipeline="sentiment", batch_key="rows", offset=25, size=60))]
     rest += [pb.AppendRowsRequest(rows=pb.RowChunk(rows=map(struct, rows[25:])))]
     batch = door.stub.AppendRows(iter(rest), timeout=60)
@@ -152,6 +154,28 @@ def test_what_a_killed_process_had_on_its_disk_is_gone_on_with(door: Door, tmp_p
     cut.set()
 
 
+def test_a_stream_that_is_busy_is_left_alone_and_one_that_is_silent_is_taken_over(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = threading.Event()
+
+    def part() -> Iterator[pb.ImportFileRequest]:
+        yield from requests(header("two"), FILE[:4000])
+        silent.wait(60)
+        yield pb.ImportFileRequest(chunk=FILE[4000:])
+
+    monkeypatch.setattr(spool, "IDLE_SECONDS", 3600)
+    first = door.stub.ImportFile.future(part(), timeout=60)
+    eventually(lambda: held(door, "two").received == 4000)
+    rest = header("two", offset=4000)
+    assert refusal(lambda: door.stub.ImportFile(requests(rest, FILE), timeout=20))[0] == grpc.StatusCode.UNAVAILABLE
+    monkeypatch.setattr(spool, "IDLE_SECONDS", 0)
+    assert door.stub.ImportFile(requests(rest, FILE), timeout=20).accepted == 200
+    silent.set()
+    assert refusal(first.result)[0] == grpc.StatusCode.ABORTED
+    assert held(door, "two").batch.accepted == 200
+
+
 def test_the_right_offset_is_told(door: Door) -> None:
     send_and_cut(door, header("there"), FILE, 3000)
     for offset in (1, 2999, 3001, len(FILE)):
@@ -171,7 +195,7 @@ def test_another_file_under_the_same_key_is_refused_and_may_begin_anew(door: Doo
         lambda: door.stub.ImportFile(requests(header("same", other, offset=3000), other), timeout=20)
     )
     assert (code, "another upload" in message) == (grpc.StatusCode.INVALID_ARGUMENT, True)
-    eventually(lambda: not door.rooms.uploads._open)
+    eventually(lambda: not door.rooms.uploads.open)
     batch = door.stub.ImportFile(requests(header("same", other), other), timeout=20)
     assert (batch.accepted, batch.repeated_call) == (200, False)
 
@@ -286,7 +310,7 @@ def test_what_nobody_went_on_with_is_swept_and_the_oldest_makes_room(
 ) -> None:
     for key in ("first", "second"):
         send_and_cut(door, header(key), FILE, 3000)
-        eventually(lambda: not door.rooms.uploads._open)
+        eventually(lambda: not door.rooms.uploads.open)
     monkeypatch.setattr(uploads, "KEEP_BYTES", 4000)
     monkeypatch.setattr(uploads, "SWEEP_SECONDS", -1)
     door.append(tweets(1), "sweeps")
@@ -304,11 +328,11 @@ def test_an_upload_too_large_to_keep_is_read_all_the_same(door: Door, monkeypatc
 
 def test_a_record_that_a_killed_process_tore_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "rows.part"
-    spool = Spool(path, uploads.rows_upload(0))
-    ticket = spool.claim(0)
+    torn = Spool(path, uploads.rows_upload(0))
+    ticket = torn.claim(0)
     for rows in (3, 4):
-        spool.append(ticket, uploads.record_of(b"x" * 10, rows), rows)
-    spool.keep(ticket)
+        torn.append(ticket, spool.record_of(b"x" * 10, rows), rows)
+    torn.keep(ticket)
     path.write_bytes(path.read_bytes()[:-4])
     again = Spool.load(path)
     assert again is not None
