@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers [vllm] [openvino]`: installs what we are compared with, each in its own environment."""
+"""`python -m benchmarks.peers [vllm] [openvino] [ingestion]`: installs what we are compared with, each in its own environment."""
 
 import argparse
 import subprocess

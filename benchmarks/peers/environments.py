@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from benchmarks.figures import BenchmarkFailed
 
-PEERS = ("vllm", "openvino")
+PEERS = ("vllm", "openvino", "ingestion")
 TORCH = "torch==2.13.0"
 DONE = "flywheel-installed"
 
@@ -38,8 +38,8 @@ def python_of(peer: str) -> Path:
 def install(peer: str) -> bool:
     """Builds the environment; False when it was there. Raises CalledProcessError when a requirement can't be had.
 
-    Each file lists everything, so nothing is resolved; torch comes first and by itself, because the registry has a
-    build of it for machines without a GPU that is not called by the name that vLLM asks for.
+    Each file lists everything, so nothing is resolved; torch, where it is listed, comes first and by itself, because the
+    registry has a build of it for machines without a GPU that is not called by the name that vLLM asks for.
     """
     if _is_whole(peer):
         return False
@@ -52,7 +52,8 @@ def install(peer: str) -> bool:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         requirements = str(requirements_of(peer))
-        subprocess.run([*pip, TORCH, "--constraint", requirements], check=True)
+        if TORCH in requirements_of(peer).read_text().splitlines():
+            subprocess.run([*pip, TORCH, "--constraint", requirements], check=True)
         subprocess.run([*pip, "--no-deps", "--requirement", requirements], check=True)
         (folder / DONE).write_text(_digest(peer))
     return True
