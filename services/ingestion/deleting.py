@@ -106,7 +106,7 @@ class Deleter:
         deletion = Deletion(
             id=id,
             pipeline=wanted.pipeline,
-            digests=sorted(map(deletions.mark, found.row_ids))[: deletions.MOST_MARKS],
+            digests=sorted(map(deletions.mark, sorted(found.row_ids)[: deletions.MOST_MARKS])),
             sources=sorted(wanted.sources),
             rows=len(found.row_ids),
             batches=sorted(found.batches),

@@ -40,6 +40,14 @@ def test_a_dataset_version_that_is_not_sealed_is_refused(world: World) -> None:
         plan(world, world.job())
 
 
+def test_a_dataset_version_whose_rows_were_deleted_is_refused_with_the_reason(world: World) -> None:
+    with world.database.write() as session:
+        row = session.get_one(DatasetVersion, ("mood", 1))
+        row.state, row.reason = "expired", "rows of it were deleted (deletion-1)"
+    with pytest.raises(FailedPrecondition, match=r"is expired: rows of it were deleted \(deletion-1\)"):
+        plan(world, world.job())
+
+
 def test_a_missing_dataset_version_is_not_found(world: World) -> None:
     with pytest.raises(NotFound, match="version 9"):
         plan(world, world.job(version=9))
