@@ -12,7 +12,7 @@ from services.ingestion.rules.languages import Languages
 from services.ingestion.rules.personal.keys import KeySource
 from services.ingestion.rules.personal.policy import PersonalDataRule
 from services.ingestion.rules.repetition import Repetition
-from services.ingestion.rules.texts import Text, texts_of, with_texts
+from services.ingestion.rules.texts import Text, texts_of, whole_text, with_texts
 from services.ingestion.rules.toxic import pattern
 from shared.pipelines.data import Data
 from shared.rows import Reason, RowError
@@ -96,14 +96,14 @@ class Rules:
 
     def _look(self, ruled: list[Ruled]) -> None:
         """Puts what the rules that judge and mask say into the list."""
-        texts = [texts_of(one.row, self._fields) for one in ruled]
-        joined = texts_array(["\n".join(text for _, text in found) for found in texts])
+        joined = texts_array([whole_text(one.row, self._fields) for one in ruled])
         personal = self._personal.suspects(joined) if self._personal else {}
         abusive = set(matching(joined, self._abuse)) if self._abuse else set()
         for position in range(len(ruled)) if self._judges else sorted(personal.keys() | abusive):
-            one = self._judged(ruled[position], [text for _, text in texts[position]])
+            one, texts = ruled[position], texts_of(ruled[position].row, self._fields)
+            one = self._judged(one, [text for _, text in texts])
             if one.error is None and position in personal:
-                one = self._treated(one, texts[position], personal[position])
+                one = self._treated(one, texts, personal[position])
             if one.error is None and position in abusive:
                 one = _with(one, judged(self._toxic, "toxic", Reason.TOXIC, "the row has words of abuse"))
             ruled[position] = one

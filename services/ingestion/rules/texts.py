@@ -31,6 +31,14 @@ def texts_of(row: Mapping[str, Any], fields: Sequence[str]) -> list[Text]:
     return found
 
 
+def whole_text(row: Mapping[str, Any], fields: Sequence[str]) -> str:
+    """The texts of these fields, one after another."""
+    values = [value for field in fields if (value := row.get(field)) is not None]
+    if len(values) == 1 and type(values[0]) is str:
+        return values[0]
+    return "\n".join(text for _, text in texts_of(row, fields))
+
+
 def with_texts(row: Mapping[str, Any], changes: Sequence[Text]) -> dict[str, Any]:
     """The row with other texts at their places; what was given stays as it is."""
     made = dict(row)
