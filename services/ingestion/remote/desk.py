@@ -6,19 +6,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
+from sqlalchemy.orm import Session
+
 from services.ingestion.reading.sniffing import check_format
 from services.ingestion.remote.policy import Policy
-from services.ingestion.remote.uris import parse_uri
+from services.ingestion.remote.uris import parse_uri, shown
 from shared.errors import InvalidArgument, ResourceExhausted
-from shared.storage.database import Database
+from shared.rpc import callers
+from shared.storage.database import Database, clock
 from shared.storage.repositories import batches, imports, pipelines
 from shared.storage.states import IMPORT_STATES
-from shared.storage.tables import Batch, Import
+from shared.storage.tables import AuditEntry, Batch, Import
 from shared.telemetry.logs import get_logger
 
 MAX_NAME_LENGTH = 256
 POLL_SECONDS = 0.3
 MAX_WATCHERS = 12
+ANYBODY = "operator"
+"""Where no keys are configured."""
 log = get_logger(__name__)
 
 
@@ -69,6 +74,7 @@ class ImportDesk:
                     "licence": wish.licence,
                 }
                 row = imports.ask(session, wish.pipeline, wish.uri, said, batch_key=wish.batch_key)
+                _audit(session, "import_uri", row.id, pipeline=wish.pipeline, uri=shown(wish.uri))
         self._wake()
         return self.view(row.id)
 
@@ -88,7 +94,10 @@ class ImportDesk:
     def cancel(self, id: str, reason: str) -> ImportView:
         """Ends an import; nothing of it is kept. Raises IllegalTransition for one that has ended."""
         with self._database.write() as session:
-            imports.cancel(session, id, reason)
+            before = imports.get(session, id).state
+            row = imports.cancel(session, id, reason)
+            if row.state != before:
+                _audit(session, "cancel_import", id, pipeline=row.pipeline, reason=reason)
         log.info("import cancelled", id=id, reason=reason)
         return self.view(id)
 
@@ -128,3 +137,9 @@ def _check_names(wish: Wish) -> None:
         value: str = getattr(wish, field)
         if len(value) > MAX_NAME_LENGTH or not value.isprintable():
             raise InvalidArgument(f"{field} must be at most {MAX_NAME_LENGTH} printable characters", field=field)
+
+
+def _audit(session: Session, action: str, target: str, **detail: str) -> None:
+    """Whose key had the platform fetch what."""
+    actor = callers.tenant() or ANYBODY
+    session.add(AuditEntry(actor=actor, action=action, target=target, detail=detail, created_at=clock(session)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from services.ingestion.reading.received import Received
 from services.ingestion.remote.fetching import Fetched
@@ -21,7 +21,7 @@ from shared.contracts.routes import RUN_IMPORT
 from shared.errors import Unavailable
 from shared.storage.database import clock
 from shared.storage.repositories import imports
-from shared.storage.tables import Import
+from shared.storage.tables import AuditEntry, Import
 from tests.integration.ingestion.door import Door, lines, tweets
 from tests.integration.ingestion.remote.asking import ask, kept, run, seen
 from tests.support.wait import eventually
@@ -191,6 +191,9 @@ def test_an_import_that_is_cancelled_keeps_nothing_whenever_it_is(
     assert kept(door) == 0
     assert door.stored_parts() == []
     assert cancel().state == pb.IMPORT_STATE_CANCELLED, "ending it twice changes nothing"
+    with door.database.read() as session:
+        acts = session.scalars(select(AuditEntry.action).where(AuditEntry.target == asked.id)).all()
+    assert acts == ["import_uri", "cancel_import"]
 
 
 def test_an_import_that_is_over_can_t_be_cancelled(door: Door, uri: str) -> None:
