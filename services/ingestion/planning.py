@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from services.ingestion.rules import VERSION as RULES_VERSION
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS
 from shared.storage.database import clock
@@ -57,7 +58,11 @@ def plan_version(session: Session, pipeline: str) -> Plan | None:
         tuple(parts),
         parent=version.parent or 0,
         schema={"kind": schema.kind, "version": schema.version, "columns": list(schema.columns)},
-        rules={**spec.data.model_dump(mode="json", exclude=NO_RULES), "revision": found.revision},
+        rules={
+            **spec.data.model_dump(mode="json", exclude=NO_RULES),
+            "revision": found.revision,
+            "version": RULES_VERSION,
+        },
     )
     new = tuple(part for part in parts if part.batch not in older)
     return Plan(spec, manifest, new, newest.manifest_uri if newest else "")

@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from sqlalchemy import select
 
+from services.ingestion import rules
 from services.ingestion.finding import is_part
 from services.ingestion.near.leaks import LeakedRow, LeakPair, check_leaks
 from services.ingestion.planning import digest_of
@@ -252,7 +253,7 @@ def test_a_manifest_says_how_the_rows_came_to_be(door: Door) -> None:
         "columns": ["text", "label", "text_pair", "labels"],
     }
     assert manifest.rules["splits"]["test"] == 0.15
-    assert manifest.rules["revision"] == 1
+    assert (manifest.rules["revision"], manifest.rules["version"]) == (1, rules.VERSION)
     assert manifest.parent == version.parent == 1
     assert sum(manifest.counts.values()) == 40
     assert manifest.merkle_root == version.merkle_root
