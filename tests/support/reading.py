@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from services.ingestion.reading.content import Stream
 from services.ingestion.reading.files import Reading, Told
@@ -22,7 +23,7 @@ def read(data: bytes, piece: int = 1 << 16, limit: int = LIMIT, **told: str) -> 
     return list(reading_of(data, piece, limit, **told))
 
 
-def good(rows: list[Received]) -> list[object]:
+def good(rows: list[Received]) -> list[Any]:
     """The fields of rows that could be read."""
     return [row.fields for row in rows if not isinstance(row.fields, RowError)]
 

@@ -2,8 +2,10 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 from services.ingestion.reading.lines import split_lines
+from services.ingestion.reading.quotes import marks_quote
 from services.ingestion.reading.received import Received
 from shared.errors import InvalidArgument
 from shared.rows import Reason, RowError
@@ -13,6 +15,7 @@ SNIFFED = 20
 """Records that are looked at for the delimiter."""
 MOST_COLUMNS = 1000
 NAME_CHARACTERS = 128
+HEAD_BYTES = 64 << 10
 
 
 class _Open(Exception):
@@ -75,7 +78,10 @@ def read_table(pieces: Iterable[bytes], limit: int, delimiter: str = "") -> Iter
     head, pieces = _first_lines(pieces, limit)
     delimiter = delimiter or delimiter_of(head, least=1) or ","
     lines = _Lines(pieces, limit)
-    records = csv.reader(lines, delimiter=delimiter)
+    quoting: Literal[0, 3] = (
+        csv.QUOTE_NONE if delimiter == "\t" and not marks_quote("".join(head)) else csv.QUOTE_MINIMAL
+    )
+    records = csv.reader(lines, delimiter=delimiter, quoting=quoting)
     names: list[str] = []
     while True:
         lines.begin()
@@ -117,14 +123,14 @@ def delimiter_of(lines: Sequence[str], least: int = 2) -> str:
 def _first_lines(pieces: Iterable[bytes], limit: int) -> tuple[list[str], Iterator[bytes]]:
     """Enough lines to see the delimiter, and all of the pieces again."""
     rest, begun = iter(pieces), b""
-    while begun.count(b"\n") < SNIFFED and len(begun) < limit and (piece := next(rest, None)) is not None:
+    while len(begun) < HEAD_BYTES and (piece := next(rest, None)) is not None:
         begun += piece
 
     def again() -> Iterator[bytes]:
         yield begun
         yield from rest
 
-    *whole, torn = begun.decode(errors="replace").split("\n")
+    *whole, torn = begun[:HEAD_BYTES].decode(errors="replace").split("\n")
     return ([line + "\n" for line in whole] or [torn]), again()
 
 

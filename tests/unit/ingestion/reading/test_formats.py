@@ -169,6 +169,18 @@ def test_cells_of_lists_and_numbers_are_read_where_our_fields_are_such() -> None
     ]
 
 
+def test_marks_in_a_tab_separated_file_are_text_where_no_writer_quoted_them() -> None:
+    raw = 'text\tlabel\n"Hello, he\tgood\nsaid" and\tbad\nthe "end"\tgood\n5" nails\tbad\n'
+    assert [row["text"] for row in good(read(raw.encode(), filename="a.tsv"))] == [
+        '"Hello, he',
+        'said" and',
+        'the "end"',
+        '5" nails',
+    ]
+    quoted = 'text\tlabel\n"a ""b"""\tgood\n"two\nlines"\tbad\n"a\ttab"\tbad\n'
+    assert [row["text"] for row in good(read(quoted.encode(), filename="a.tsv"))] == ['a "b"', "two\nlines", "a\ttab"]
+
+
 def test_an_open_quote_takes_no_other_row_with_it() -> None:
     data = b'text,label\na,x\n"open,x\n' + b"b,y\n" * 60
     for end in (b"", b'"last open,z'):
