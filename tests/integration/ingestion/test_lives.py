@@ -166,3 +166,14 @@ def test_the_command_tells_it_to_people_and_to_programs(
     assert "personal_data.email: 1 masked, toxic: 1 flagged" in capsys.readouterr().out
     assert execute(("data", "explain", "sentiment", "abc")) != 0
     assert "is no row id" in capsys.readouterr().err
+
+
+def test_the_beginning_of_several_ids_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ingestion.lives.LEAST_CHARACTERS", 1)
+    door.append(tweets(40), "a")
+    door.build()
+    heads = [row.id[0] for row in door.rows()]
+    shared = next(head for head in heads if heads.count(head) > 1)
+    with pytest.raises(grpc.RpcError, match=f"could be {heads.count(shared)} rows") as refused:
+        life(door, shared)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
