@@ -1,6 +1,7 @@
 """Redis Streams on a real server: every entry's row comes in once, whoever dies and when."""
 
 import json
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -286,6 +287,25 @@ def test_a_server_that_is_killed_and_comes_back_is_followed_on(
             send(client, tweets(20, start=20))
             eventually(lambda: accepted(door) == 40 and pending(client) == 0)
         eventually(lambda: not source(door).error)
+
+
+def test_a_server_that_hangs_is_told_and_followed_on_once_it_answers(
+    database: Database, tmp_path: Path, own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.messaging.streams.PATIENCE_SECONDS", 1.0)
+    program = own_valkey.server._program
+    assert program
+    with open_door(database, tmp_path / "home", broker_url=own_valkey.url) as door, following(follower_of(door)):
+        with own_valkey.client() as client:
+            send(client, tweets(5))
+            eventually(lambda: accepted(door) == 5)
+            program.process.send_signal(signal.SIGSTOP)
+            try:
+                eventually(lambda: "does not answer" in source(door).error)
+            finally:
+                program.process.send_signal(signal.SIGCONT)
+            send(client, tweets(5, start=5))
+            eventually(lambda: accepted(door) == 10 and not source(door).error)
 
 
 def test_streams_of_other_servers_are_named_in_a_setting(
