@@ -1,5 +1,7 @@
 """The index of rows that are stored already: of batches from before there were segments, and of rewritten parts."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 from zlib import crc32
@@ -27,7 +29,8 @@ def segment_of_part(path: Path | IO[bytes], pipeline: str, kind: str, source: st
     read, schema, labelled = key_reader(kind), SCHEMAS[kind], KINDS[kind].labelled
     ids, keys, sides, labels, clusters, sets = [], [], [], [], [], []
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(READ_ROWS):
+        wanted = [name for name in ("row_id", "split", "cluster", *schema.columns) if name in file.schema_arrow.names]
+        for batch in file.iter_batches(READ_ROWS, columns=wanted):
             rows = batch.to_pylist()
             texts = [read(row) for row in rows]
             digests = [key_digest(pipeline, text) for text in texts]
@@ -77,10 +80,14 @@ def distinct(sets: Sets) -> tuple[Sets, Array]:
     return sets.take(first), first
 
 
-def label_hash(labels: object) -> int:
+def label_hash(labels: Sequence[str]) -> int:
     """32 bits of what a row is labelled with; NO_LABEL for nothing."""
-    found = [str(label) for label in labels] if isinstance(labels, list | tuple) else []
-    return crc32("\0".join(sorted(set(found))).encode()) or 1 if found else NO_LABEL
+    return _hash_of(frozenset(labels)) if labels else NO_LABEL
+
+
+@lru_cache(maxsize=65_536)
+def _hash_of(labels: frozenset[str]) -> int:
+    return crc32("\0".join(sorted(labels)).encode()) or 1
 
 
 def remembered(rewritten: Segment, before: Segment) -> Segment:

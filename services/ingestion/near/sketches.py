@@ -16,7 +16,7 @@ from services.ingestion.near.shingles import Sets, joined, shingled
 from shared.errors import DataCorrupted
 from shared.rows.splits import SPLITS
 from shared.storage.artifacts import Artifacts
-from shared.storage.datasets import Manifest, Part
+from shared.storage.datasets import BOOKKEEPING, Manifest, Part
 from shared.storage.ids import new_id
 
 REVISION = 1
@@ -81,7 +81,8 @@ def read_sketch(source: Path, manifest: Manifest, *, near: bool) -> Sketch:
     read, pipeline, chunks = key_reader(manifest.kind), manifest.pipeline, []
     sides = {side: place for place, side in enumerate(SPLITS)}
     with pq.ParquetFile(source) as file:
-        for batch in file.iter_batches(READ_ROWS):
+        wanted = [name for name in file.schema_arrow.names if name not in BOOKKEEPING]
+        for batch in file.iter_batches(READ_ROWS, columns=wanted):
             rows: list[dict[str, Any]] = batch.to_pylist()
             keys = [read(row) for row in rows]
             chunks.append(
