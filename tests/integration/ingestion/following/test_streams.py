@@ -295,17 +295,20 @@ def test_a_server_that_hangs_is_told_and_followed_on_once_it_answers(
     monkeypatch.setattr("shared.messaging.streams.PATIENCE_SECONDS", 1.0)
     program = own_valkey.server._program
     assert program
-    with open_door(database, tmp_path / "home", broker_url=own_valkey.url) as door, following(follower_of(door)):
-        with own_valkey.client() as client:
-            send(client, tweets(5))
-            eventually(lambda: accepted(door) == 5)
-            program.process.send_signal(signal.SIGSTOP)
-            try:
-                eventually(lambda: "does not answer" in source(door).error)
-            finally:
-                program.process.send_signal(signal.SIGCONT)
-            send(client, tweets(5, start=5))
-            eventually(lambda: accepted(door) == 10 and not source(door).error)
+    with (
+        open_door(database, tmp_path / "home", broker_url=own_valkey.url) as door,
+        following(follower_of(door)),
+        own_valkey.client() as client,
+    ):
+        send(client, tweets(5))
+        eventually(lambda: accepted(door) == 5)
+        program.process.send_signal(signal.SIGSTOP)
+        try:
+            eventually(lambda: "does not answer" in source(door).error)
+        finally:
+            program.process.send_signal(signal.SIGCONT)
+        send(client, tweets(5, start=5))
+        eventually(lambda: accepted(door) == 10 and not source(door).error)
 
 
 def test_streams_of_other_servers_are_named_in_a_setting(
