@@ -51,7 +51,8 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     cut = text if len(text) <= CELL_CHARACTERS else text[:CELL_CHARACTERS] + "…"
-    return escape("".join(character if character.isprintable() else "�" for character in cut))
+    shown = cut.replace("\n", "⏎")
+    return escape("".join(character if character.isprintable() else "\ufffd" for character in shown))
 
 
 def _line(row: "PreviewRow") -> int | None:

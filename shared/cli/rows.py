@@ -94,6 +94,8 @@ def show_batch(batch: "Batch") -> None:
         f"  {batch.received:,} rows: {batch.accepted:,} accepted, {batch.duplicates:,} duplicates, "
         f"{batch.quarantined:,} in quarantine"
     )
+    if batch.format:
+        console().print(f"  read as {batch.format} in {batch.encoding}")
     if batch.near_duplicates:
         console().print(f"  {batch.near_duplicates:,} have a near copy in the dataset")
     for rule in batch.rules:
