@@ -3,9 +3,10 @@
 All that changes a text is off unless the pipeline asks for it, so that a row keeps its identity.
 """
 
-from typing import Annotated, Any, Literal, Self, get_args
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from shared.pipelines.countries import COUNTRIES
 from shared.pipelines.languages import LANGUAGES
@@ -19,10 +20,18 @@ def _off(value: Any) -> Any:
 
 Judgement = Annotated[Literal["off", "flag", "reject"], BeforeValidator(_off)]
 Policy = Annotated[Literal["off", "flag", "mask", "hash", "reject"], BeforeValidator(_off)]
-CoreKind = Literal[
-    "email", "phone", "credit_card", "iban", "us_ssn", "cn_identity_number", "ip_address", "url_credentials"
-]
-NationalKind = Literal[
+CORE_KINDS = (
+    "email",
+    "phone",
+    "credit_card",
+    "iban",
+    "us_ssn",
+    "cn_identity_number",
+    "ip_address",
+    "url_credentials",
+)
+"""Personal data that is looked for unless the pipeline says otherwise."""
+NATIONAL_KINDS = (
     "au_abn",
     "au_acn",
     "au_medicare",
@@ -40,10 +49,21 @@ NationalKind = Literal[
     "tr_identity_number",
     "uk_nhs",
     "za_identity_number",
-]
-Kind = CoreKind | NationalKind
-CORE_KINDS: tuple[CoreKind, ...] = get_args(CoreKind)
-NATIONAL_KINDS: tuple[NationalKind, ...] = get_args(NationalKind)
+)
+"""Identity numbers of countries; only those that a pipeline names."""
+
+
+def _known(kind: str) -> str:
+    known = (*CORE_KINDS, *NATIONAL_KINDS)
+    if kind not in known:
+        near = get_close_matches(kind, known, n=1)
+        raise ValueError(
+            f"unknown kind; did you mean {near[0]!r}?" if near else f"unknown kind; there are {', '.join(known)}"
+        )
+    return kind
+
+
+Kind = Annotated[str, AfterValidator(_known)]
 
 
 class Bounds(Part):

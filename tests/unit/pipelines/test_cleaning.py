@@ -32,7 +32,7 @@ def test_a_kind_of_personal_data_may_have_its_own_policy() -> None:
         ("  cleaning: {htlm: true}", "did you mean 'html'"),
         ("  cleaning: {repetition: mask}", "repetition"),
         ("  personal_data: {policy: mask, kinds: []}", "names no kind"),
-        ("  personal_data: {policy: mask, kinds: [emial]}", "personal_data.kinds"),
+        ("  personal_data: {policy: mask, kinds: [emial]}", "did you mean 'email'"),
         ("  personal_data: {kinds: [email], policies: {phone: mask}}", "add it to kinds"),
         ("  personal_data: {phone_regions: [UK]}", "unknown countries UK"),
         ("  toxic: mask", "toxic"),
