@@ -62,16 +62,17 @@ def clean_label(value: Any, field: str) -> str:
     """A label as text; a whole number is taken as its digits. Raises RowError."""
     if isinstance(value, str | bool) or not isinstance(value, int | float):
         return clean_text(value, field)
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):  # an integer may be too large to ask
         raise RowError(Reason.NON_FINITE_NUMBER, field, f"{field} is {value}")
     if value != int(value) or abs(value) > EXACT_INTEGERS:
-        raise RowError(Reason.WRONG_TYPE, field, f"{field} must be text or a whole number, not {value}")
+        raise RowError(Reason.WRONG_TYPE, field, f"{field} must be text or a whole number, not {str(value)[:60]}")
     return str(int(value))
 
 
 def whole_number(value: Any, field: str) -> int:
     """A number without a fraction, however it travels. Raises RowError."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
+    whole = value.is_integer() if isinstance(value, float) else isinstance(value, int) and not isinstance(value, bool)
+    if not whole:
         given = value if isinstance(value, float) else type_name(value)
         raise RowError(Reason.WRONG_TYPE, field, f"{field} must be a whole number, not {given}")
     return int(value)

@@ -39,6 +39,8 @@ def test_a_byte_order_mark_windows_line_ends_and_blank_lines_are_taken(door: Doo
         (b'{"text": 5, "label": "neutral"}', "WRONG_TYPE"),
         (b'{"text": "a", "label": 0.5}', "WRONG_TYPE"),
         (b'{"text": "a", "label": true}', "WRONG_TYPE"),
+        (b'{"text": "a", "label": ' + b"9" * 400 + b"}", "WRONG_TYPE"),
+        (b'{"text": "a", "label": -9223372036854775809}', "WRONG_TYPE"),
         (b'{"text": "a", "label": null}', "MISSING_FIELD"),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "TOO_DEEP"),
         (b'{"text": "' + b"x" * 66_000 + b'", "label": "neutral"}', "ROW_TOO_LONG"),
