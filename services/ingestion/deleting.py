@@ -69,14 +69,19 @@ class Deleter:
         with self._database.read() as session:
             spec = pipelines.spec(session, wanted.pipeline, deleted=True)
         rewritten: dict[str, Rewritten] = {}
+        journals: dict[str, tuple[str, str]] = {}
         try:
             for id, batch in found.batches.items():
                 gone = None if batch.source in wanted.sources else found.row_ids
                 rewritten[id] = self._rewriter.without(batch, spec, gone)
+            for id, batch in found.mentions.items():
+                journals[id] = self._rewriter.journal(batch, found.row_ids)
             with self._database.write() as session:
+                pipelines.lock(session, wanted.pipeline)
+                _rewrite_journals(session, found, journals)
                 deletion = self._commit(session, wanted, found, rewritten, reason, actor)
         finally:
-            self._sweep(wanted.pipeline, found, rewritten)
+            self._sweep(wanted.pipeline, found, rewritten, journals)
         return deletion
 
     def _commit(
@@ -88,7 +93,6 @@ class Deleter:
         reason: str,
         actor: str,
     ) -> Deletion:
-        pipelines.lock(session, wanted.pipeline)
         now = clock(session)
         for id, batch in found.batches.items():
             row = session.get_one(Batch, id)
@@ -130,13 +134,28 @@ class Deleter:
                     return one
         return None
 
-    def _sweep(self, pipeline: str, found: Found, rewritten: Mapping[str, Rewritten]) -> None:
+    def _sweep(
+        self,
+        pipeline: str,
+        found: Found,
+        rewritten: Mapping[str, Rewritten],
+        journals: Mapping[str, tuple[str, str]],
+    ) -> None:
         """Files of before, or, when it was not done, those that were written for it."""
         batches = found.batches.values()
         old = [uri for one in batches for uri in (one.part_uri, one.journal_uri, one.index_uri) if uri]
         new = [uri for one in rewritten.values() for uri in (one.part[0], one.journal[0], one.index[0]) if uri]
+        told = [one.journal_uri for one in found.mentions.values()] + [uri for uri, _ in journals.values() if uri]
         with suppress(FlywheelError, OSError):  # what stays behind now is swept later
-            self._sweeper.remove(pipeline, {*old, *new, *found.old})
+            self._sweeper.remove(pipeline, {*old, *new, *told, *found.old})
+
+
+def _rewrite_journals(session: Session, found: Found, journals: Mapping[str, tuple[str, str]]) -> None:
+    for id, batch in found.mentions.items():
+        row = session.get_one(Batch, id)
+        if row.journal_uri != batch.journal_uri:
+            raise Overtaken
+        row.journal_uri, row.journal_digest = journals[id]
 
 
 def _nothing(pipeline: str) -> Deletion:

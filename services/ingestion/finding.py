@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.ingestion.journal import read_journal
 from services.ingestion.sweeping import FOLDER, MADE, ROOT
 from shared.errors import InvalidArgument, NotFound
 from shared.storage.artifacts import Artifacts
@@ -37,6 +38,8 @@ class Found:
     batches: dict[str, Batch] = field(default_factory=dict)
     parts: dict[str, dict[str, str]] = field(default_factory=dict)
     old: set[str] = field(default_factory=set)
+    mentions: dict[str, Batch] = field(default_factory=dict)
+    """Batches that lose no row, but whose journals name one as a copy of theirs."""
     present: set[str] = field(default_factory=set)
     """URIs of all parts of the pipeline that there are."""
     unknown: tuple[str, ...] = ()
@@ -71,17 +74,19 @@ class Finder:
         found.present = set(current) | self._stored(wanted.pipeline)
         heads = _Heads(wanted.rows)
         for uri in sorted(found.present):
-            batch = _batch_of(uri)
-            if not (rows := self._rows_in(uri, None if batch in whole else heads)):
+            if not (rows := self._rows_in(uri, None if _batch_of(uri) in whole else heads)):
                 continue
             found.parts[uri] = rows
             if uri in current:
-                found.batches[batch] = current[uri]
+                found.batches[_batch_of(uri)] = current[uri]
             else:
                 found.old.add(uri)
         for uri in found.old - self._readable(wanted.pipeline, found.old):
             del found.parts[uri]  # left over by an earlier deletion, say
         heads.check()
+        for batch in all_batches:
+            if batch.journal_uri and batch.id not in found.batches and self._is_named(batch, found.row_ids):
+                found.mentions[batch.id] = batch
         found.unknown = tuple(sorted(heads.unmatched))
         return found
 
@@ -89,6 +94,12 @@ class Finder:
         folder = f"{ROOT}/{pipeline}/{FOLDER}"
         names = (name for name in self._artifacts.list(folder) if MADE.match(name) and is_part(name))
         return {f"{folder}/{name}" for name in names}
+
+    def _is_named(self, batch: Batch, row_ids: Collection[str]) -> bool:
+        if not row_ids:
+            return False
+        path = self._artifacts.fetch_file(batch.journal_uri, batch.journal_digest)
+        return any(entry.row_id in row_ids or entry.other in row_ids for entry in read_journal(path))
 
     def _readable(self, pipeline: str, uris: Collection[str]) -> set[str]:
         """Those of some files that a version which can be read names."""

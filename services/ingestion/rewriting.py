@@ -73,7 +73,7 @@ class Rewriter:
                 return Rewritten(index=self._index(batch, spec, None))
             part = self._store(batch, made, "parquet")
             index = self._index(batch, spec, made)
-        told = self._journal(batch, row_ids)
+        told = self.journal(batch, row_ids)
         more = {name: value for name, value in batch.statistics.items() if name not in SPLITS}
         return Rewritten(part, told, index, measured.splits, {**more, **measured.statistics})
 
@@ -97,7 +97,8 @@ class Rewriter:
 
             return measure(kept(), schema)
 
-    def _journal(self, batch: Batch, row_ids: Collection[str]) -> tuple[str, str]:
+    def journal(self, batch: Batch, row_ids: Collection[str]) -> tuple[str, str]:
+        """The batch's journal without a word about these rows; empty when nothing is left to tell."""
         if not batch.journal_uri:
             return "", ""
         old = self._artifacts.fetch_file(batch.journal_uri, batch.journal_digest)

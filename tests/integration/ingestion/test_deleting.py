@@ -53,6 +53,20 @@ def test_a_deleted_row_is_in_no_version_that_can_be_read_and_in_no_file(door: Do
     assert [name for name in stored(door) if name.startswith(first.id)]
 
 
+def test_journals_of_other_batches_forget_a_deleted_row(door: Door) -> None:
+    door.append(tweets(10), "a")
+    copies = door.append(tweets(12), "b")
+    assert copies.duplicates == 10
+    door.build()
+    row = next(row for row in door.rows() if row.batch != copies.id)
+    assert len(holding(door, row.id)) == 2
+    assert list(delete(door, row.id).batches) != [copies.id]
+    assert not holding(door, row.id)
+    assert door.stub.GetBatch(pb.GetBatchRequest(id=copies.id)).accepted == 2
+    assert door.build() == 2
+    assert len(door.rows()) == 11
+
+
 def test_a_deleted_row_that_is_sent_again_is_a_new_row(door: Door) -> None:
     door.append(tweets(20), "a")
     door.build()
@@ -232,7 +246,7 @@ def kill(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
 
     places: dict[str, tuple[type, str]] = {
         "part": (Rewriter, "_store"),
-        "journal": (Rewriter, "_journal"),
+        "journal": (Rewriter, "journal"),
         "commit": (Deleter, "_commit"),
         "sweep": (Sweeper, "remove"),
     }
