@@ -1,6 +1,7 @@
 """The rows of a batch before anyone else sees them: copies dropped, sides given, in files aside."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -210,9 +211,12 @@ class Draft:
         assert self._rows is not None
         view = self._indexes.view(self._spec)
         found = resolve(self._rows, view, self._spec.data, self._room())
-        part, index = scratch_file(self._folder), scratch_file(self._folder)
-        measured = write_part(part, self._accepted(found), self._shape, self._schema)
-        write_segment(index, segment_of(self._rows, found, self._spec.name, view.bands))
+        with ExitStack() as unless_whole:
+            part = unless_whole.enter_context(scratch_file(self._folder))
+            index = unless_whole.enter_context(scratch_file(self._folder))
+            measured = write_part(part, self._accepted(found), self._shape, self._schema)
+            write_segment(index, segment_of(self._rows, found, self._spec.name, view.bands))
+            unless_whole.pop_all()
         conflicts = int(found.conflicting.sum())
         statistics = {**measured.statistics, **({"conflicts": conflicts} if conflicts else {})}
         self._decided = _Decided(view, found, part, index, dict(measured.splits), statistics)

@@ -78,7 +78,7 @@ class Released:
 
     def _write(self) -> "_Made":
         view, ids, kept = self._indexes.view(self._spec), [np.zeros((0, 2), np.uint64)], 0
-        part, index = scratch_file(self._folder), None
+        part = scratch_file(self._folder)
 
         def rest() -> Iterator[pa.RecordBatch]:
             nonlocal kept

@@ -1,5 +1,6 @@
 """The index of a batch whose part is written anew with fewer rows."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -23,8 +24,10 @@ def rewritten_index(
         part.seek(0)
         rest = segment_of_part(part, spec.name, spec.kind, source, bands)
     before = _before(artifacts, batch, spec)
-    file = scratch_file(folder)
-    write_segment(file, remembered(rest, before))
+    with ExitStack() as unless_whole:
+        file = unless_whole.enter_context(scratch_file(folder))
+        write_segment(file, remembered(rest, before))
+        unless_whole.pop_all()
     return file
 
 

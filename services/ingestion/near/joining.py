@@ -56,7 +56,7 @@ class _Join:
         hashes, numbers = parts_of(entries)
         starts, lengths = runs_of(hashes)
         small, large = (lengths > 1) & (lengths <= SMALL_BUCKET), lengths > SMALL_BUCKET
-        for ahead in range(1, SMALL_BUCKET):
+        for ahead in range(1, int(lengths[small].max(initial=1))):
             places = _followed(starts[small], lengths[small], ahead)
             self._take(ordered(numbers[places], numbers[places + ahead]))
         self._run_large(numbers, starts[large], lengths[large])
