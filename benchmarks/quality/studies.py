@@ -263,7 +263,14 @@ WRITING = (
         methods=SMALL_WRITER,
     ),
     Study(
-        "coffee-orders", "chat", "dialogue-taskmaster4", "loss", Sizes(200, 80, 40), WRITTEN, WRITER, methods=SMALL_WRITER
+        "coffee-orders",
+        "chat",
+        "dialogue-taskmaster4",
+        "loss",
+        Sizes(200, 80, 40),
+        WRITTEN,
+        WRITER,
+        methods=SMALL_WRITER,
     ),
     Study(
         "chinese-conversations",

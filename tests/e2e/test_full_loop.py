@@ -130,7 +130,7 @@ def test_rows_become_a_champion_a_better_one_a_refused_one_and_feedback_comes_ba
         assert suspects.model_version == 2
         guilty = [one.row.batch == bad.id for one in suspects.found]
         assert guilty.count(True) > 100
-        assert guilty.count(True) > 0.9 * len(guilty), "labels that were turned are what looks wrong"
+        assert guilty.count(True) > 0.75 * len(guilty), "labels that were turned are what looks wrong"
 
         judging = sum(row.split == "test" for row in rows)
         assert client.dataset_version("sentiment").splits.test == newest.splits.test + judging, (

@@ -1,5 +1,7 @@
 """The README is true: its commands run, and so do its lines of client code."""
 
+import gzip
+import json
 import re
 import shlex
 import subprocess
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.client import FlywheelClient
+from shared.errors import NotFound
 from tests.support.platform import Platform, wait_for_champion, wait_until_served
 from tests.support.rows import learnable_rows
 from tests.support.tiny_models import tiny_decoder, tiny_encoder
@@ -34,6 +38,8 @@ method: {{name: lora}}
 gate: {{floors: {{chrf: 0}}}}
 trigger: {{new_rows: 50}}
 """
+FILES = ("reviews.csv", "more.jsonl.gz", "card.html", "diff.html", "rows.csv")
+NOUNS = [("wonder", "positive"), ("sorrow", "negative"), ("thunder", "negative")]
 
 
 def block(language: str, number: int = 0) -> str:
@@ -83,6 +89,45 @@ def test_the_commands_about_runs_do_what_is_said_of_them(tmp_path: Path) -> None
         assert (tmp_path / "report.html").read_text().count("<svg") >= 3
     finally:
         platform.stop()
+
+
+def test_the_commands_about_data_do_what_is_said_of_them(tmp_path: Path) -> None:
+    rows = [(f"review {number} of {noun * 3}", label) for number, (noun, label) in enumerate(NOUNS * 20)]
+    (tmp_path / "reviews.csv").write_text("".join(["text,label\n", *(f"{text},{label}\n" for text, label in rows)]))
+    with gzip.open(tmp_path / "more.jsonl.gz", "wt") as more:
+        more.write("".join(json.dumps({"text": text[::-1], "label": label}) + "\n" for text, label in rows))
+    platform = Platform(tmp_path / "home").start()
+    said = []
+    try:
+        with platform.client() as client:
+            base = tiny_encoder(tmp_path / "encoder")
+            client.apply_pipeline(LABELS.format(base=base).replace("new_rows: 100", "new_rows: 100000"))
+            for command in commands_of(2):
+                words = [
+                    str(tmp_path / word) if word in FILES and "--source" not in command else word for word in command
+                ]
+                if "ROW" in words:
+                    words[words.index("ROW")] = next(iter(client.rows("sentiment", limit=1))).id
+                done = platform.cli(*words[1:])
+                assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}{platform.logs()}"
+                said.append(done.stdout)
+                if command[1] == "ingest" and "--dry-run" not in command:
+                    expected = 2 if "more.jsonl.gz" in command else 1
+                    eventually(lambda expected=expected: newest_version(client) == expected)
+            eventually(lambda: newest_version(client) == 3)
+            assert client.dataset_version("sentiment").splits == client.dataset_version("sentiment", 1).splits
+    finally:
+        platform.stop()
+    assert all((tmp_path / name).read_text().count("<svg") >= 1 for name in ("card.html", "diff.html"))
+    assert (tmp_path / "rows.csv").read_text().count("review") >= 1
+    assert any("train" in one for one in said)
+
+
+def newest_version(client: FlywheelClient) -> int:
+    try:
+        return client.dataset_version("sentiment").version
+    except NotFound:
+        return 0
 
 
 def test_the_lines_of_client_code_run(tmp_path: Path) -> None:

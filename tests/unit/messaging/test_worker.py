@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.contracts.routes import BUILD_DATASET_VERSION, HOLD_BATCHES
+from shared.contracts.routes import BUILD_DATASET_VERSION, HOLD_BATCHES, RUN_IMPORT
 from shared.messaging.worker import Worker
 from shared.storage.database import Database
 from tests.support.messaging import do_nothing, messaging_settings
@@ -21,7 +21,7 @@ def test_a_queue_that_no_route_leads_to_is_refused(database: Database) -> None:
 
 
 def test_a_worker_has_a_celery_task_for_each_route_of_its_queues(database: Database) -> None:
-    handlers = {HOLD_BATCHES: do_nothing, BUILD_DATASET_VERSION: do_nothing}
-    worker = Worker(SETTINGS, database, handlers, ["ingestion"])
+    routes = (HOLD_BATCHES, BUILD_DATASET_VERSION, RUN_IMPORT)
+    worker = Worker(SETTINGS, database, dict.fromkeys(routes, do_nothing), ["ingestion"])
     ours = {name for name in worker._app.tasks if not name.startswith("celery.")}
-    assert ours == {"ingestion.hold_batches", "ingestion.build_dataset_version"}
+    assert ours == {"ingestion.hold_batches", "ingestion.build_dataset_version", "ingestion.run_import"}
