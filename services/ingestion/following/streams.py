@@ -8,7 +8,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -17,7 +17,7 @@ from services.ingestion.following.mapping import renamed
 from services.ingestion.reading.received import Received
 from services.ingestion.receiving import Header, Receiver
 from shared.config import Settings
-from shared.errors import Aborted, FlywheelError, NotFound, RetryableError
+from shared.errors import Aborted, FlywheelError, NotFound
 from shared.messaging.streams import BEGINNING, Entry, StreamGroup, order, stream_server
 from shared.pipelines.schema import PipelineSpec
 from shared.pipelines.sources import FollowedSource
@@ -34,6 +34,13 @@ BLOCK_SECONDS = 0.5
 NOTE_SECONDS = 2.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 log = get_logger(__name__)
+
+
+class Stumble(NamedTuple):
+    """An entry, and what it makes the service raise."""
+
+    entry: Entry
+    trouble: Exception
 
 
 class StreamFollower:
@@ -67,9 +74,9 @@ class StreamFollower:
                 with stream_server(self._settings, self._source.redis) as client:
                     group = StreamGroup(client, self._source.stream, f"flywheel-{self._spec.name}", self._consumer)
                     self._restart(group)
-                    pause = FIRST_PAUSE_SECONDS
                     while not stop.is_set():
                         self.step(group)
+                        pause = pause if self._buffer else FIRST_PAUSE_SECONDS
                     self._commit(group)
             except Exception as error:
                 self._tell(error)
@@ -100,6 +107,8 @@ class StreamFollower:
 
     def _take(self, group: StreamGroup) -> None:
         room = min(READ_AT_ONCE, self._source.batch_rows - len(self._buffer))
+        if room <= 0:  # a full batch could not be committed
+            return
         found: list[Entry] = []
         if time.monotonic() >= self._next_claim:
             found = group.claim(self._idle_seconds, room)
@@ -118,35 +127,36 @@ class StreamFollower:
         self._owed += [id for id in held if id in done]
         self._pay(group)
         entries = [self._buffer[id] for id in held if id not in done]
-        if entries:
-            self._receive(group, entries)
+        stumbled = self._receive(group, entries) if entries else []
+        if stumbled and len(stumbled) == len(entries):  # then it is not the entries that are wrong
+            raise stumbled[0].trouble
+        for entry, trouble in stumbled:
+            log.error("an entry can't be taken in", source=self._source.name, id=entry.id, error=repr(trouble))
+            self._take_in([entry], unusable([entry], type(trouble).__name__))
+            self._settle(group, [entry])
         self._buffer.clear()
 
-    def _receive(self, group: StreamGroup, entries: Sequence[Entry]) -> None:
-        """One batch; when something in it can't be handled at all it is halved until that one is alone, and set aside."""
-        trouble = self._tried(entries)
-        if trouble and len(entries) > 1:
-            middle = len(entries) // 2
-            self._receive(group, entries[:middle])
-            self._receive(group, entries[middle:])
-            return
-        if trouble:
-            log.error("an entry can't be taken in", source=self._source.name, id=entries[0].id, error=repr(trouble))
-            self._take_in(entries, unusable(entries, type(trouble).__name__))
+    def _receive(self, group: StreamGroup, entries: Sequence[Entry]) -> list["Stumble"]:
+        """One batch; halved while the service stumbles over it. Returns the entries that it stumbles over even alone."""
+        try:
+            self._take_in(entries, rows_of(entries, self._settings.max_row_bytes))
+        except FlywheelError:
+            raise
+        except Exception as error:
+            trouble = error
+        else:
+            self._settle(group, entries)
+            return []
+        if len(entries) == 1:
+            return [Stumble(entries[0], trouble)]
+        middle = len(entries) // 2
+        return self._receive(group, entries[:middle]) + self._receive(group, entries[middle:])
+
+    def _settle(self, group: StreamGroup, entries: Sequence[Entry]) -> None:
         self._owed += [entry.id for entry in entries]
         for entry in entries:
             self._buffer.pop(entry.id, None)
         self._pay(group)
-
-    def _tried(self, entries: Sequence[Entry]) -> Exception | None:
-        """Takes entries in. Returns what is wrong with them; raises what passes, or concerns the whole pipeline."""
-        try:
-            self._take_in(entries, rows_of(entries, self._settings.max_row_bytes))
-        except (RetryableError, Aborted, NotFound):
-            raise
-        except Exception as error:
-            return error
-        return None
 
     def _take_in(self, entries: Sequence[Entry], rows: Iterator[Received]) -> None:
         source, spec = self._source, self._spec

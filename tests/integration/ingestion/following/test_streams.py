@@ -226,10 +226,29 @@ def test_one_entry_that_the_service_stumbles_over_is_set_aside_alone(
     assert "ZeroDivisionError" in door.quarantine(pb.Batch(id=bad.id))[0].message
 
 
-def test_a_store_that_is_away_makes_entries_wait(
+def test_what_every_entry_stumbles_over_is_told_and_costs_no_entry(
     door: Door, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send(client, tweets(5))
+    send(client, tweets(6))
+
+    def stumble(*_: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(door.rooms.receiver, "receive", stumble)
+        with following(follower_of(door)):
+            eventually(lambda: source(door).error == "ZeroDivisionError: a bug")
+    assert (all_batches(door), pending(client)) == ([], 6)
+    with following(follower_of(door, "two", claim_seconds=-0.05)):
+        eventually(lambda: accepted(door) == 6 and not source(door).error)
+
+
+@pytest.mark.parametrize("batch_rows", [5, 100])
+def test_a_store_that_is_away_makes_entries_wait(
+    door: Door, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch, batch_rows: int
+) -> None:
+    """Also when a batch is full already."""
+    send(client, tweets(8))
     away = threading.Event()
     receive = door.rooms.receiver.receive
 
@@ -239,11 +258,11 @@ def test_a_store_that_is_away_makes_entries_wait(
         return receive(*arguments, **options)
 
     monkeypatch.setattr(door.rooms.receiver, "receive", sometimes)
-    with following(follower_of(door)):
+    with following(follower_of(door, batch_rows=batch_rows)):
         eventually(lambda: "the artifact store does not answer" in source(door).error)
         assert accepted(door) == 0
         away.set()
-        eventually(lambda: accepted(door) == 5 and not source(door).error)
+        eventually(lambda: accepted(door) == 8 and not source(door).error)
     assert pending(client) == 0
 
 
