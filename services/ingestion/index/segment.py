@@ -22,6 +22,7 @@ from services.ingestion.near.shingles import EMPTY, Sets, joined, spread
 from shared.errors import DataCorrupted
 
 REVISION = 1
+BLOCK = 1 << 20
 TABLES: dict[str, dict[str, Any]] = {
     "digests": {"digests_low": np.uint64, "digest_sources": np.uint32},
     "keys": {
@@ -132,6 +133,10 @@ def take_bands(entries: Words, numbers: Places, sets: int) -> Words:
     """Bands of some of `sets` sets, which are counted anew in the order of `numbers` (rising)."""
     renumbered = np.full(sets, -1, np.int64)
     renumbered[numbers] = np.arange(len(numbers))
-    found = renumbered[(entries & LOW).astype(np.int64)]
-    kept = found >= 0
-    return np.asarray((entries[kept] & ~LOW) | found[kept].astype(np.uint64), np.uint64)
+    chunks = [np.zeros(0, np.uint64)]
+    for start in range(0, len(entries), BLOCK):
+        block = entries[start : start + BLOCK]
+        found = renumbered[(block & LOW).astype(np.int64)]
+        kept = found >= 0
+        chunks.append((block[kept] & ~LOW) | found[kept].astype(np.uint64))
+    return np.concatenate(chunks)

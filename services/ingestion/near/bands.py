@@ -45,8 +45,12 @@ class Bands:
 
 def banded(sets: Sets, bands: Bands) -> Words:
     """Every band of every set as (its hash << 32) + the set's number, in rising order."""
-    blocks = [_block(sets, bands, start) for start in range(0, len(sets), BLOCK)]
-    return np.sort(np.concatenate(blocks)) if blocks else np.zeros(0, np.uint64)
+    found = np.empty(bands.count * len(sets), np.uint64)
+    for start in range(0, len(sets), BLOCK):
+        block = _block(sets, bands, start)
+        found[bands.count * start : bands.count * start + len(block)] = block
+    found.sort()
+    return found
 
 
 def _block(sets: Sets, bands: Bands, first: int) -> Words:

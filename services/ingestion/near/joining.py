@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.ingestion.near.components import connected
-from services.ingestion.near.hashing import Mask, Places, Words, pair_of, parts_of, unique
+from services.ingestion.near.hashing import HALF, Mask, Places, Words, pair_of, parts_of, unique
 from services.ingestion.near.shingles import Sets, spread, starts_of
 
 SMALL_BUCKET = 16
+HUGE_BUCKET = 4096
 WINDOW = 64
 BLOCK_MEMBERS = 1 << 21
 """Shingles that are looked at in one go; bounds the memory."""
@@ -53,7 +54,7 @@ class _Join:
         self._found: list[Pairs] = []
 
     def run(self, entries: Words) -> Pairs:
-        hashes, numbers = parts_of(entries)
+        hashes, numbers = parts_of(entries[shared(entries)])
         starts, lengths = runs_of(hashes)
         small, large = (lengths > 1) & (lengths <= SMALL_BUCKET), lengths > SMALL_BUCKET
         for ahead in range(1, int(lengths[small].max(initial=1))):
@@ -64,12 +65,21 @@ class _Join:
 
     def _run_large(self, numbers: Places, starts: Places, lengths: Places) -> None:
         ranges = zip(starts, lengths, strict=True)
-        weights = np.array([self._sets.sizes[numbers[start : start + rows]].sum() for start, rows in ranges], np.int64)
+        sizes = self._sets.sizes
+        weights = np.array([sizes[numbers[start : start + rows]].sum() for start, rows in ranges], np.int64)
+        if self._spanning:
+            self._chain(numbers, starts[lengths > HUGE_BUCKET], lengths[lengths > HUGE_BUCKET])
         for block in blocks_of(weights):
             groups = np.repeat(np.arange(len(starts[block])), lengths[block])
             members = numbers[spread(starts[block], lengths[block])]
             for pairs in sharing_rare_ones(*self._apart(groups, members), self._sets, self._threshold):
                 self._take(pairs)
+
+    def _chain(self, numbers: Places, starts: Places, lengths: Places) -> None:
+        """Compares neighbours in the largest buckets, which is enough where they are all alike."""
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            if np.ptp(self._roots[numbers[start : start + length]]):
+                self._take(ordered(numbers[start : start + length - 1], numbers[start + 1 : start + length]))
 
     def _apart(self, groups: Places, members: Places) -> tuple[Places, Places]:
         """Without groups whose sets are all connected already."""
@@ -151,6 +161,17 @@ def sharing_rare_ones(groups: Places, numbers: Places, sets: Sets, threshold: fl
     for ahead in range(1, min(WINDOW, int(lengths.max(initial=1)) - 1) + 1):
         pairs = _followed(starts, lengths, ahead)
         yield ordered(members[pairs], members[pairs + ahead])
+
+
+def shared(entries: Words) -> Mask:
+    """Which of some sorted bands another set has as well."""
+    found = np.zeros(len(entries), np.bool_)
+    for start in range(0, len(entries), BLOCK_MEMBERS):
+        hashes = entries[start : start + BLOCK_MEMBERS + 1] >> HALF
+        same = np.flatnonzero(hashes[1:] == hashes[:-1]) + start
+        found[same] = True
+        found[same + 1] = True
+    return found
 
 
 def runs_of(values: Places) -> tuple[Places, Places]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from services.ingestion.index.segment import take_bands
 from services.ingestion.index.view import Contacts, View
 from services.ingestion.near.bands import banded
 from services.ingestion.near.bridging import Refusal
 from services.ingestion.near.components import connected
 from services.ingestion.near.conflicts import Conflicts, label_conflicts
 from services.ingestion.near.graph import Graph, Near, Ties
-from services.ingestion.near.hashing import LOW, Array, Mask, Places, Words, unique
+from services.ingestion.near.hashing import Array, Mask, Places, Words, unique
 from services.ingestion.near.joining import Pairs, close_pairs
 from services.ingestion.near.rows import NO_SIDE, Nodes, Outcome, Room, Rows, exact_copies
 from services.ingestion.near.shingles import EMPTY, Sets, joined
@@ -225,19 +226,17 @@ class _Resolving:
         rows = np.flatnonzero(accepted[self._kept])
         of_row = likeness.of_node[self._nodes.of_row[rows]]
         numbers, first = np.unique(of_row, return_index=True)
-        renumbered = np.full(len(likeness.sets), -1, np.int64)
-        renumbered[numbers] = np.arange(len(numbers))
-        found = renumbered[(likeness.entries & LOW).astype(np.int64)]
-        entries = (likeness.entries[found >= 0] & ~LOW) | found[found >= 0].astype(np.uint64)
-        return likeness.sets.take(numbers), entries, self._kept[rows[first]]
+        places = self._kept[rows[first]]
+        if len(numbers) == len(likeness.sets):
+            return likeness.sets, likeness.entries, places
+        return likeness.sets.take(numbers), take_bands(likeness.entries, numbers, len(likeness.sets)), places
 
 
 def _likeness(rows: Rows, nodes: Nodes, view: View, threshold: float) -> Likeness:
     assert rows.sets is not None
     assert view.bands is not None
-    of_nodes = rows.sets.take(nodes.first)
-    _, first, of_node = np.unique(of_nodes.digests(), return_index=True, return_inverse=True)
-    distinct = of_nodes.take(first)
+    _, first, of_node = np.unique(rows.sets.digests()[nodes.first], return_index=True, return_inverse=True)
+    distinct = rows.sets.take(nodes.first[first])
     entries, earlier, found = banded(distinct, view.bands), [], [distinct]
     met, count = [entries], len(distinct)
     for near in view.near(entries):

@@ -19,6 +19,8 @@ from shared.rows.words import ALONE
 
 _ALONE = "".join(f"{chr(first)}-{chr(last)}" for first, last in ALONE)
 WORD = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}]+")
+BLOCK = 65_536
+"""Sets that are copied or looked at in one go, so that what is needed on the way stays small."""
 NOT_BLANK = re.compile(r"[^\s\0]")
 _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
@@ -43,13 +45,22 @@ class Sets:
     def take(self, numbers: Places) -> "Sets":
         """Some of the sets, in the order asked for."""
         sizes = self.sizes[numbers]
-        return Sets(starts_of(sizes), self.members[spread(self.offsets[numbers], sizes)])
+        offsets = starts_of(sizes)
+        members = np.empty(offsets[-1], np.uint32)
+        for start in range(0, len(numbers), BLOCK):
+            end = min(start + BLOCK, len(numbers))
+            places = spread(self.offsets[numbers[start:end]], sizes[start:end])
+            members[offsets[start] : offsets[end]] = self.members[places]
+        return Sets(offsets, members)
 
     def digests(self) -> Words:
         """A number a set, the same for equal sets: 64 bits of the sum of its mixed members."""
-        if not len(self):
-            return np.zeros(0, np.uint64)
-        return mixed(np.add.reduceat(mixed(self.members.astype(np.uint64)), self.offsets[:-1]))
+        found = np.empty(len(self), np.uint64)
+        for start in range(0, len(self), BLOCK):
+            offsets = self.offsets[start : start + BLOCK + 1]
+            members = self.members[offsets[0] : offsets[-1]].astype(np.uint64)
+            found[start : start + BLOCK] = np.add.reduceat(mixed(members), offsets[:-1] - offsets[0])
+        return mixed(found)
 
 
 EMPTY = Sets(np.zeros(1, np.int64), np.zeros(0, np.uint32))

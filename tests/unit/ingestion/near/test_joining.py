@@ -117,6 +117,15 @@ def test_pairs_are_those_of_counting_and_spanning_ones_connect_the_same(
     assert components(len(texts), got) == components(len(texts), everyone)
 
 
+def test_rows_that_are_all_alike_are_connected_by_few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "HUGE_BUCKET", 100)
+    text = "so many rows say nearly all of the same things again and again that only the number at their end differs"
+    found = shingled([f"{text} {number}" for number in range(2000)])
+    pairs = found_pairs(found, 0.8, spanning=True)
+    assert len(pairs) < 3 * 2000
+    assert set(components(2000, pairs)) == {0}
+
+
 def components(count: int, pairs: set[tuple[int, int]]) -> list[int]:
     first, second = (np.array([pair[end] for pair in sorted(pairs)], np.int64) for end in (0, 1))
     found: list[int] = connected(count, first, second).tolist()
