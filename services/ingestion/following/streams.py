@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from sqlalchemy.orm import Session
 
 from services.ingestion.following.entries import rows_of, unusable
-from services.ingestion.following.mapping import renamed
 from services.ingestion.reading.received import Received
 from services.ingestion.receiving import Header, Receiver
+from services.ingestion.remote.mapping import renamed
 from shared.config import Settings
 from shared.errors import Aborted, FlywheelError, NotFound
 from shared.messaging.streams import BEGINNING, Entry, StreamGroup, order, stream_server

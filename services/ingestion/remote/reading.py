@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from services.ingestion.following.mapping import renamed
 from services.ingestion.reading.content import Stored
 from services.ingestion.reading.files import Reading, Told
 from services.ingestion.reading.received import Received
 from services.ingestion.remote.fetching import Fetched
+from services.ingestion.remote.mapping import renamed
 from services.ingestion.remote.progress import Progress
 
 
