@@ -199,22 +199,18 @@ def test_the_first_characters_of_an_id_are_enough_when_they_mean_one_row(door: D
     assert delete(door, door.rows()[0].id[:12]).rows == 1
 
 
-@pytest.mark.parametrize(
-    ("rows", "sources", "reason", "message"),
-    [
+def test_what_can_not_be_meant_is_refused(door: Door) -> None:
+    door.append(tweets(3), "a")
+    cases: list[tuple[tuple[str, ...], tuple[str, ...], str, str]] = [
         ((), (), "why", "name what is to be deleted"),
         (("abc",), (), "why", "is no row id"),
         (("../../../etc",), (), "why", "is no row id"),
         (("a" * 64,), (), " ", "reason is empty"),
         ((), ("nowhere",), "why", "has the source 'nowhere'"),
-    ],
-)
-def test_what_can_not_be_meant_is_refused(
-    door: Door, rows: tuple[str, ...], sources: tuple[str, ...], reason: str, message: str
-) -> None:
-    door.append(tweets(3), "a")
-    with pytest.raises(grpc.RpcError, match=message):
-        delete(door, *rows, sources=sources, reason=reason)
+    ]
+    for rows, sources, reason, message in cases:
+        with pytest.raises(grpc.RpcError, match=message):
+            delete(door, *rows, sources=sources, reason=reason)
 
 
 @pytest.mark.parametrize("killed_at", ["part", "journal", "commit", "sweep"])
