@@ -16,6 +16,7 @@ from services.ingestion.verifying import Verified, Verifier
 from shared.contracts.messages import ConsiderDatasetVersion
 from shared.contracts.routes import CONSIDER_DATASET_VERSION
 from shared.errors import Unavailable
+from shared.rows.splits import SPLITS
 from shared.storage import outbox
 from shared.storage.artifacts import Artifacts
 from shared.storage.database import Database, clock
@@ -80,7 +81,7 @@ def _fill(
     move(version, "sealed")
     datasets.set_batches(session, version.pipeline, version.version, (batch.id for batch in held))
     version.digest, version.merkle_root = manifest.digest, manifest.merkle_root
-    version.train, version.validation, version.test = (manifest.counts[split] for split in manifest.counts)
+    version.train, version.validation, version.test = (manifest.counts[split] for split in SPLITS)
     version.new_rows = sum(part.rows for part in new)
     version.leaks = manifest.leak_check.get("pairs", 0)
     version.statistics = {**summarise(held), "licences": manifest.licences, "leak_check": manifest.leak_check}
