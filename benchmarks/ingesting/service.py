@@ -79,10 +79,10 @@ def serve(home: Path, way: str) -> None:
     _say({"address": server.address, "peak_mib": peak_mib()})
     before = process_time()
     sys.stdin.readline()
-    receiving = process_time() - before
+    receiving, received_mib = process_time() - before, peak_mib()
     version = rooms.builder.build("bench")
     leaks = rooms.catalogue.version("bench", 0).version.leaks
-    _say({"version": version, "leaks": leaks, "receive_cpu_seconds": round(receiving, 3)})
+    _say({"version": version, "leaks": leaks, "receive_cpu_seconds": round(receiving, 3), "receive_mib": received_mib})
     server.stop(1)
     _say({"cpu_seconds": round(process_time() - before, 3), "peak_mib": peak_mib()})
 

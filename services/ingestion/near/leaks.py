@@ -73,7 +73,7 @@ def check_leaks(
             sketch = sketches.of(part)
             theirs.append((part.batch, sketch.take(touched.by(sketch))))
     sketches.remove_others()
-    return _report([*ours, *theirs], len(fresh), rows, threshold)
+    return _report([*ours, *theirs], fresh, rows, threshold)
 
 
 class Touched:
@@ -109,8 +109,9 @@ def among(values: Array, known: Array) -> Mask:
     return np.asarray(found, np.bool_)
 
 
-def _report(parts: list[tuple[str, Sketch]], fresh: int, rows: int, threshold: float | None) -> LeakReport:
-    whole = joined_sketches([sketch for _, sketch in parts])
+def _report(parts: list[tuple[str, Sketch]], new: Sketch, rows: int, threshold: float | None) -> LeakReport:
+    touched = [sketch for _, sketch in parts if len(sketch)]
+    fresh, whole = len(new), joined_sketches(touched) if sum(map(len, touched)) > len(new) else new
 
     def wanted(first: Places, second: Places) -> Mask:
         """One of the rows is fresh, they stand on two sides, and their keys differ."""

@@ -69,8 +69,8 @@ EMPTY = Sets(np.zeros(1, np.int64), np.zeros(0, np.uint32))
 def joined(parts: Iterable[Sets]) -> Sets:
     """Several lists of sets as one."""
     found = list(parts)
-    if not found:
-        return EMPTY
+    if len(found) < 2:
+        return found[0] if found else EMPTY
     return Sets(starts_of(np.concatenate([part.sizes for part in found])), np.concatenate([p.members for p in found]))
 
 

@@ -97,6 +97,8 @@ def read_sketch(source: Path, manifest: Manifest, *, near: bool) -> Sketch:
 
 
 def joined_sketches(chunks: Sequence[Sketch]) -> Sketch:
+    if len(chunks) == 1:
+        return chunks[0]
     nothing = np.zeros((0, 2), np.uint64)
     return Sketch(
         np.concatenate([nothing, *(chunk.row_ids for chunk in chunks)]),
