@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from threading import RLock
 from typing import IO, Any, Protocol, Self, TypeVar
 
 from sqlalchemy import select
@@ -21,6 +22,8 @@ from shared.storage.tables import Batch
 T = TypeVar("T")
 D = TypeVar("D", bound="Publishable")
 ATTEMPTS = 10
+CROWDED = 2
+"""Attempts after which a batch keeps others of this process waiting, so that they do not overtake it for ever."""
 ENDINGS = ("parquet", "index", "journal.parquet")
 
 
@@ -76,6 +79,7 @@ class Parts:
 
     def __init__(self, database: Database, artifacts: Artifacts) -> None:
         self._database, self._artifacts = database, artifacts
+        self._turns: dict[str, RLock] = {}
 
     def publish(
         self,
@@ -91,10 +95,12 @@ class Parts:
         Whatever it raises, files that the batch does not name are removed. Ends the draft.
         """
         try:
-            for _ in range(ATTEMPTS):
-                with suppress(Overtaken), self._stored(pipeline, batch, draft, journal) as part:
-                    return record(draft, part)
-                draft = draft.again()
+            turn = self._turns.setdefault(pipeline, RLock())
+            for attempt in range(ATTEMPTS):
+                with turn if attempt >= CROWDED else nullcontext():
+                    draft = draft.again() if attempt else draft
+                    with suppress(Overtaken), self._stored(pipeline, batch, draft, journal) as part, turn:
+                        return record(draft, part)
         finally:
             draft.close()
         raise Aborted(f"other batches keep bringing rows of batch {batch}; send it again", batch=batch)

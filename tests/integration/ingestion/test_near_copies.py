@@ -210,3 +210,20 @@ def test_clients_at_one_moment_bring_near_copies_to_one_side(postgres_database: 
         report = check_leaks(one.rooms.builder._artifacts, manifest(one), None, 0.8)
         assert (report.exact, report.near, report.rows) == (0, 0, len(copies) + 180)
         assert Counter(len(text.split()) > 10 for text in sides(two))[True] == len(copies)
+
+
+def test_many_clients_with_one_group_all_get_in_at_their_third_attempt(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each overtakes the others, until it keeps them waiting."""
+    monkeypatch.setattr("services.ingestion.parts.ATTEMPTS", 3)
+    pipeline(door, splits={"group": "user"})
+
+    def send(number: int) -> pb.Batch:
+        return door.append(labelled(f"row number {number}", user="the same"), f"batch-{number}")
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(send, range(12)))
+    assert [answer.accepted for answer in answers] == [1] * 12
+    door.build()
+    assert len(set(sides(door).values())) == 1
