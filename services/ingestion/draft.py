@@ -25,13 +25,13 @@ from services.ingestion.part_file import StoredRow, name_column, part_schema, re
 from services.ingestion.quoting import quoted_row
 from services.ingestion.reading.received import Received
 from services.ingestion.refusing import message_of
+from services.ingestion.row_file import RowFile
 from services.ingestion.scratch import scratch_file
 from services.ingestion.statistics import Statistics
 from shared.pipelines.kinds import KINDS
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, Reason, RowError
 
-SPOOLED = ("row_id", "line", "flags")
 RULES: dict[str, str] = {Reason.SOURCE_CAP: "caps", Reason.BATCH_CAP: "caps", Reason.CONFLICTING_LABEL: "conflicts"}
 """In whose name the journal tells of a row that was refused."""
 
@@ -63,7 +63,7 @@ class Draft:
         self._spec, self._folder, self._indexes = spec, folder, indexes
         self._schema = SCHEMAS[spec.kind]
         self._shape = part_schema(self._schema)
-        self._spool = _Spool(folder, self._shape)
+        self._spool = RowFile(folder, self._shape)
         self._chunks: list[Rows] = []
         self._unmarked: list[Refused] = []
         self._rows: Rows | None = None
@@ -248,51 +248,6 @@ class _Decided(NamedTuple):
     def close(self) -> None:
         self.part.close()
         self.segment.close()
-
-
-class _Spool:
-    """Rows on disk, as Arrow columns, until it is known what becomes of them."""
-
-    def __init__(self, folder: Path, shape: pa.Schema) -> None:
-        self._shape = pa.schema([field for field in shape if field.name not in ("split", "cluster")])
-        self._file = scratch_file(folder)
-        self._writer = pa.ipc.new_stream(pa.PythonFile(self._file, "w"), self._shape)
-
-    def write(self, rows: Sequence[CheckedRow]) -> None:
-        values: dict[str, list[Any]] = {
-            "row_id": [row.row_id for row in rows],
-            "line": [row.received.line for row in rows],
-            "flags": [row.flags or None for row in rows],
-        }
-        names = [name for name in self._shape.names if name not in SPOOLED]
-        values |= {name: [row.fields[name] for row in rows] for name in names}
-        arrays = [pa.array(values[field.name], field.type) for field in self._shape]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._shape))
-
-    def finish(self) -> None:
-        self._writer.close()
-        self._file.flush()
-
-    def read(self) -> Iterator[pa.RecordBatch]:
-        self._file.seek(0)
-        with pa.ipc.open_stream(pa.PythonFile(self._file, "r")) as chunks:
-            yield from chunks
-
-    def pick(self, places: "np.ndarray[Any, np.dtype[np.int64]]") -> Iterator[tuple[int, dict[str, Any]]]:
-        """Some rows, by their places in rising order."""
-        if not len(places):
-            return
-        start = 0
-        for chunk in self.read():
-            end = start + chunk.num_rows
-            inside = places[np.searchsorted(places, start) : np.searchsorted(places, end)]
-            if len(inside):
-                rows = chunk.take(pa.array(inside - start)).to_pylist()
-                yield from zip(inside.tolist(), rows, strict=True)
-            start = end
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _fields(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
