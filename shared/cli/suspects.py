@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shared.cli.datasets import Pipeline, Version
 from shared.cli.options import AsJson, Home, Limit, connect
 from shared.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
     from shared.client.suspects import Suspects
 
-Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")]
-Version = Annotated[int, typer.Option("--version", help="Dataset version; the newest sealed one when absent.")]
 AlsoLearnt = Annotated[
     bool, typer.Option("--also-learnt", help="Judge rows as well that the champion was trained on and knows too well.")
 ]

@@ -2,9 +2,8 @@
 
 import threading
 import time
-from types import TracebackType
-from typing import Self
 
+from shared.beside import Beside
 from shared.errors import FlywheelError, LeaseLost
 from shared.storage.database import Database
 from shared.storage.leases import Lease
@@ -47,31 +46,22 @@ class Progress:
         return left / self._bytes_rate if self.rows and self._bytes_rate > 0 and left > 0 else 0.0
 
 
-class Heart:
+class Heart(Beside):
     """Beats while the block runs; `lost` is set when somebody else has the import, or it was cancelled."""
 
     def __init__(self, database: Database, lease: Lease, pipeline: str, progress: Progress, seconds: float) -> None:
+        super().__init__(f"heart-{lease.id}")
         self._database, self._lease, self._seconds = database, lease, seconds
         self._pipeline, self._progress = pipeline, progress
         self.lost = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"heart-{lease.id}", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def leave(self) -> None:
         for gauge in (metrics.INGESTION_IMPORT_PROGRESS_RATIO, metrics.INGESTION_IMPORT_ETA_SECONDS):
             gauge.labels(self._pipeline).set(0)
         metrics.INGESTION_IMPORT_ROWS_PER_SECOND.labels(self._pipeline).set(0)
 
-    def _run(self) -> None:
-        while not self._stop.wait(min(TELL_SECONDS, self._seconds / 3)):
+    def work(self) -> None:
+        while not self.over.wait(min(TELL_SECONDS, self._seconds / 3)):
             self._progress.look()
             figures = self._progress.figures()
             self._measure(figures)
