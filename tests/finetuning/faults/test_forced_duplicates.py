@@ -65,7 +65,7 @@ def test_whatever_is_delivered_there_is_one_writer_and_the_losers_write_nothing(
         eventually(lambda: world.runs(job) and world.runs(job)[0].step == 1, PATIENCE)
         held = world.runs(job)[0]
 
-        eventually(lambda: delivered_again(valkey, world), PATIENCE, interval=0.05)
+        eventually(lambda: delivered_again(valkey), PATIENCE, interval=0.05)
         copies = [leave_a_copy(world, job) for _ in range(COPIES)]
         eventually(lambda: handled(world, copies), PATIENCE)
         (run,) = world.runs(job)
@@ -77,7 +77,7 @@ def test_whatever_is_delivered_there_is_one_writer_and_the_losers_write_nothing(
         (place.folder / "gate").touch()
         eventually(lambda: world.get(job).state == "succeeded", PATIENCE)
         eventually(lambda: nothing_left(world), PATIENCE)
-    assert deliveries(world) >= 2 + COPIES
+    assert deliveries(world) >= 1 + COPIES
     assert [run.state for run in world.runs(job)] == ["succeeded"]
     assert [version.run for version in world.versions()] == [held.id]
     assert len(world.evaluations()) == 1
@@ -85,14 +85,18 @@ def test_whatever_is_delivered_there_is_one_writer_and_the_losers_write_nothing(
     assert len(world.events(job, "log")) == 1, "training started once"
 
 
-def delivered_again(valkey: Valkey, world: World) -> bool:
-    """Makes the broker believe that nobody has renewed the message for long; whether it has sent it once more."""
+def delivered_again(valkey: Valkey) -> bool:
+    """Makes the broker believe that nobody has renewed the message for long; whether it has handed it out once more.
+
+    It has when it holds the message no longer, neither as unacknowledged nor in the queue: whoever got it
+    second has acknowledged it. That may be the process that runs the job, which drops it unopened.
+    """
     with valkey.client() as client:
         tags = client.zrange(UNACKED_INDEX, 0, -1)
         assert isinstance(tags, list)
         if tags:
             client.zadd(UNACKED_INDEX, dict.fromkeys(tags, 1.0), xx=True)
-    return deliveries(world) >= 2
+        return not tags and client.llen(RUN_JOB.queue_for("cpu")) == 0
 
 
 def deliveries(world: World) -> int:
