@@ -63,9 +63,11 @@ def ingest(file: Path, home: Path, way: str) -> dict[str, Any]:
 def serve(home: Path, way: str) -> None:
     from services.ingestion.rooms import Rooms
     from services.ingestion.servicer import serve as add_service
+    from shared.garbage import collect_rarely
     from shared.rpc.server import Server
     from shared.telemetry.logs import configure_logs
 
+    collect_rarely()
     configure_logs("ingestion", level="ERROR")
     settings = load_settings(home=home)
     database = Database(settings.resolved_database_url)

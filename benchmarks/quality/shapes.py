@@ -18,6 +18,8 @@ TASTE = 5
 """Liked films that say what a person likes."""
 UNSEEN = 15
 """Films that the person never rated, beside the next one liked."""
+OTHER_INTENTS = 15
+"""Wrong intents beside the right one."""
 
 
 def as_they_are(raw: RawRows) -> RawRows:
@@ -47,6 +49,12 @@ def answers_to_choose(raw: RawRows) -> RawRows:
 def replies_to_choose(raw: RawRows) -> RawRows:
     """Of conversations: the assistant's next turn after the last ones, among turns of other conversations."""
     return RawRows(*map(_replies, (raw.train, raw.test)))
+
+
+def intents_to_rank(raw: RawRows) -> RawRows:
+    """Of utterances with their intents: the intent's name in words among other intents' names."""
+    intents = sorted({row["label"] for row in raw.train} - {OUT_OF_SCOPE})
+    return RawRows(*(_intents(rows, intents) for rows in (raw.train, raw.test)))
 
 
 def next_film(raw: RawRows) -> RawRows:
@@ -96,6 +104,22 @@ def _replies(rows: Sequence[Raw]) -> list[Raw]:
             asked = "\n".join(turn["content"] for turn in turns[at - CONTEXT : at])
             shaped.append({"question": asked, "candidates": candidates, "answer": right})
     return shaped
+
+
+def _intents(rows: Sequence[Raw], intents: Sequence[str]) -> list[Raw]:
+    drawn = random.Random(0)
+    shaped = []
+    for row in rows:
+        if row["label"] != OUT_OF_SCOPE:
+            others = drawn.sample([intent for intent in intents if intent != row["label"]], OTHER_INTENTS)
+            shaped.append(
+                {"query": row["text"], "positive": _words(row["label"]), "negatives": [*map(_words, others)]}
+            )
+    return shaped
+
+
+def _words(intent: str) -> str:
+    return intent.replace("_", " ")
 
 
 def _by_person(ratings: Sequence[Raw]) -> Mapping[int, list[Raw]]:

@@ -89,10 +89,17 @@ FEW_ROWS: Methods = {
 THOUSANDS: Methods = {name: {"epochs": 4} for name in ("head", "lora", "full")}
 FEW_CONTEXTS: Methods = {
     "head": {"epochs": 3, "max_length": 256},
-    "lora": {"learning_rate": 1e-3, "head_learning_rate": 2e-3, "epochs": 3, "max_length": 256, "batch_size": 8},
+    "lora": {"learning_rate": 2e-3, "head_learning_rate": 2e-3, "epochs": 5, "max_length": 256, "batch_size": 8},
     "full": {"learning_rate": 2e-4, "head_learning_rate": 2e-3, "epochs": 3, "max_length": 256, "batch_size": 8},
 }
 """Questions about a hundred paragraphs."""
+
+FEW_CHOICES: Methods = {
+    "head": {"epochs": 3, "max_length": 96, "batch_size": 16},
+    "lora": {"learning_rate": 2e-3, "head_learning_rate": 2e-3, "epochs": 3, "max_length": 96, "batch_size": 16},
+    "full": {"learning_rate": 3e-4, "epochs": 3, "max_length": 96, "batch_size": 16},
+}
+"""Each row is eight pairs of texts."""
 
 CLASSIFICATION = (
     Study(
@@ -186,8 +193,9 @@ SETS = (
         "answer_selection",
         "retrieval-medquad",
         "accuracy",
-        Sizes(300, 250, 60),
+        Sizes(250, 200, 40),
         LONG,
+        methods=FEW_CHOICES,
         shape=shapes.answers_to_choose,
     ),
     Study(
@@ -197,6 +205,17 @@ SETS = (
         "mrr",
         Sizes(400, 250, 0),
         LONG,
+    ),
+    Study(
+        "intent-suggestions",
+        "ranking",
+        "intent-clinc150",
+        "mrr",
+        Sizes(1_500, 400, 0),
+        SHORT,
+        methods={name: {"epochs": 2, "max_length": 48} for name in ("head", "lora", "full")},
+        shape=shapes.intents_to_rank,
+        note="the intent of an utterance, by its name, among fifteen others",
     ),
     Study(
         "films",
@@ -213,7 +232,7 @@ SETS = (
         "embedding",
         "retrieval-medquad",
         "mrr",
-        Sizes(600, 250, 0),
+        Sizes(300, 250, 0),
         Sizes(150, 100, 0),
         methods=ADAPTED,
     ),

@@ -122,6 +122,10 @@ class Schema(ABC):
         """A row, in our field names, that `check` makes the stored one of."""
         return {name: stored[name] for name in self.columns if stored.get(name) is not None}
 
+    def stored_key(self, stored: Mapping[str, Any]) -> str | None:
+        """The split key of a stored row, for a kind that can tell it without checking the row again."""
+        return None
+
     def labels(self, fields: Mapping[str, Any]) -> Sequence[str]:
         """The stored row's labels, for the statistics; none for a kind without labels."""
         return ()

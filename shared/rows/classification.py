@@ -41,8 +41,7 @@ class ClassificationSchema(Schema):
             label = _known(clean_label(required(row, "label", names), "label"), "label", spec)
             content = [label, *texts]
         stored = {"text": text, "label": label, "text_pair": texts[1] if len(texts) > 1 else None, "labels": labels}
-        # Sorted: (a, b) and (b, a) are near copies.
-        return ParsedRow(row_id(self.kind, *content), SEPARATOR.join(sorted(map(loosened, texts))), stored)
+        return ParsedRow(row_id(self.kind, *content), _split_key(texts), stored)
 
     def reader(self, spec: PipelineSpec) -> Callable[[Mapping[str, Any]], ParsedRow]:
         """A short way for the commonest row, one text with one label; `check` for the others and for bad ones."""
@@ -70,6 +69,10 @@ class ClassificationSchema(Schema):
 
         return read
 
+    def stored_key(self, stored: Mapping[str, Any]) -> str:
+        pair = stored.get("text_pair")
+        return loosened(stored["text"]) if pair is None else _split_key([stored["text"], pair])
+
     def corrected(self, given: Mapping[str, Any], correction: str) -> dict[str, Any]:
         """A correction is a label, or a JSON list of labels."""
         row = {name: given[name] for name in ("text", "text_pair") if given.get(name) is not None}
@@ -82,6 +85,11 @@ class ClassificationSchema(Schema):
 
     def lengths(self, fields: Mapping[str, Any]) -> dict[str, int]:
         return {"characters": len(fields["text"]) + len(fields.get("text_pair") or "")}
+
+
+def _split_key(texts: Sequence[str]) -> str:
+    """Sorted: (a, b) and (b, a) are near copies."""
+    return SEPARATOR.join(sorted(map(loosened, texts)))
 
 
 def _labels(row: Mapping[str, Any], spec: PipelineSpec) -> list[str]:

@@ -22,6 +22,9 @@ def key_reader(kind: str) -> Callable[[Mapping[str, Any]], str]:
     several = schema.reader(spec.model_copy(update={"options": Options(multi_label=True)}))
 
     def read(fields: Mapping[str, Any]) -> str:
+        known = schema.stored_key(fields)
+        if known is not None:
+            return known
         of_kind = plain if fields.get("labels") is None else several
         return of_kind(schema.given(fields)).split_key
 
