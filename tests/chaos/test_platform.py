@@ -30,7 +30,7 @@ data: {{splits: {{validation: 0.05, test: 0.25}}}}
 trigger: {{new_rows: 100, cooldown: 0s}}
 gate: {{floors: {{accuracy: 0.6}}, champion: null}}
 """
-SLOW_EPOCHS, QUICK_EPOCHS = 60, 8
+SLOW_EPOCHS, QUICK_EPOCHS = 30, 8
 
 
 @pytest.fixture(scope="module")

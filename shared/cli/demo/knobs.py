@@ -3,7 +3,7 @@
 SEED = 20
 FIRST_ROWS = 1_500
 MORE_ROWS = 6_000
-SPOILED_ROWS = 2_500
+SPOILED_ROWS = 4_000
 """Enough flipped labels among fresh tweets that no honest gate lets the candidate through."""
 QUESTIONS = 400
 
