@@ -5,11 +5,11 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct, Value
 
-from services.ingestion.feedback import Kept, Opinion
-from services.ingestion.preview import Preview, PreviewedRow
+from services.ingestion.intake.feedback import Kept, Opinion
+from services.ingestion.intake.preview import Preview, PreviewedRow
+from services.ingestion.intake.receiving import Answer, Header
+from services.ingestion.intake.uploads import Held
 from services.ingestion.reading.received import Received, check_size
-from services.ingestion.receiving import Answer, Header
-from services.ingestion.uploads import Held
 from shared.contracts.generated.flywheel.common.v1 import common_pb2
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.errors import InvalidArgument

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from services.ingestion.building import Builder
-from services.ingestion.holding import Holding
 from services.ingestion.remote.importing import Importer
-from services.ingestion.retention import Keeper
 from services.ingestion.rooms import Rooms
+from services.ingestion.versions.building import Builder
+from services.ingestion.versions.holding import Holding
+from services.ingestion.versions.retention import Keeper
 from shared.contracts.messages import BuildDatasetVersion, HoldBatches, RunImport
 from shared.contracts.routes import BUILD_DATASET_VERSION, HOLD_BATCHES, RUN_IMPORT, Route
 from shared.messaging.handler import Handler, HandlerContext

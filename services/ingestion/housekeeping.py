@@ -2,8 +2,8 @@
 
 import threading
 
-from services.ingestion.parts import Parts
-from services.ingestion.retention import Keeper
+from services.ingestion.storing.parts import Parts
+from services.ingestion.versions.retention import Keeper
 from shared.errors import FlywheelError
 from shared.telemetry.logs import get_logger
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 import grpc
 
 from services.ingestion import convert
+from services.ingestion.intake.uploads import Coder, file_upload, rows_upload
 from services.ingestion.reading.content import Stream
 from services.ingestion.reading.files import Reading, Told
 from services.ingestion.reading.received import Received
 from services.ingestion.rooms import Rooms
-from services.ingestion.uploads import Coder, file_upload, rows_upload
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.errors import InvalidArgument
 

@@ -2,7 +2,7 @@
 
 import grpc
 
-from services.ingestion.lives import Event, Life
+from services.ingestion.queries.lives import Event, Life
 from services.ingestion.rooms import Rooms
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import grpc
 
-from services.ingestion.catalogue import Exported, VersionEntry
-from services.ingestion.diffing import Difference
+from services.ingestion.queries.catalogue import Exported, VersionEntry
+from services.ingestion.queries.diffing import Difference
 from services.ingestion.rooms import Rooms
 from shared.contracts.generated.flywheel.common.v1 import common_pb2
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb

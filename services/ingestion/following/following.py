@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from services.ingestion.following.files import FileFollower
 from services.ingestion.following.streams import StreamFollower
-from services.ingestion.receiving import Receiver
+from services.ingestion.intake.receiving import Receiver
 from services.ingestion.remote.fetching import Fetcher
 from shared.config import Settings
 from shared.errors import FlywheelError

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from sqlalchemy.orm import Session
 
 from services.ingestion.following.entries import rows_of, unusable
+from services.ingestion.intake.receiving import Header, Receiver
 from services.ingestion.reading.received import Received
-from services.ingestion.receiving import Header, Receiver
 from services.ingestion.remote.mapping import renamed
 from shared.config import Settings
 from shared.errors import Aborted, FlywheelError, NotFound

@@ -13,7 +13,7 @@ from time import monotonic
 
 from sqlalchemy.orm import Session
 
-from services.ingestion.receiving import MAX_NAME_LENGTH, Header, Receiver, refuse_when_full
+from services.ingestion.intake.receiving import MAX_NAME_LENGTH, Header, Receiver, refuse_when_full
 from services.ingestion.remote.fetching import Fetched, Fetcher
 from services.ingestion.remote.places import Found, Place
 from services.ingestion.remote.progress import Heart, Progress

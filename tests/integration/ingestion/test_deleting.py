@@ -11,9 +11,9 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from sqlalchemy import func, select
 
-from services.ingestion.deleting import Deleter
-from services.ingestion.rewriting import Rewriter
-from services.ingestion.sweeping import Sweeper
+from services.ingestion.deleting.deleting import Deleter
+from services.ingestion.deleting.rewriting import Rewriter
+from services.ingestion.storing.sweeping import Sweeper
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.errors import Unavailable
 from shared.rows.base import row_id

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.ingestion.parts import Parts
+from services.ingestion.storing.parts import Parts
 from shared.errors import Unavailable
 from tests.integration.ingestion.door import Door, tweets
 
@@ -32,8 +32,8 @@ def test_a_commit_that_may_have_been_done_keeps_its_part(door: Door, monkeypatch
         raise Unavailable("the database does not answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr("services.ingestion.receiving.row_index.changed", away)
-        patched.setattr("services.ingestion.parts.select", away)
+        patched.setattr("services.ingestion.intake.receiving.row_index.changed", away)
+        patched.setattr("services.ingestion.storing.parts.select", away)
         with pytest.raises(Exception, match="does not answer"):
             door.append(tweets(20), "a")
     assert len(door.stored_parts()) == 1

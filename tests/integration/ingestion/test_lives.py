@@ -169,7 +169,7 @@ def test_the_command_tells_it_to_people_and_to_programs(
 
 
 def test_the_beginning_of_several_ids_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.ingestion.lives.LEAST_CHARACTERS", 1)
+    monkeypatch.setattr("services.ingestion.queries.lives.LEAST_CHARACTERS", 1)
     door.append(tweets(40), "a")
     door.build()
     heads = [row.id[0] for row in door.rows()]

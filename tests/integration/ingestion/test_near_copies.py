@@ -183,7 +183,7 @@ def test_a_crash_between_the_files_and_the_commit_leaves_nothing(door: Door, mon
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr("services.ingestion.receiving.row_index.changed", crash)
+        patched.setattr("services.ingestion.intake.receiving.row_index.changed", crash)
         with pytest.raises(grpc.RpcError):
             door.append(labelled(PLAINT), "first")
     assert door.stored_files() == []
@@ -216,7 +216,7 @@ def test_many_clients_with_one_group_all_get_in_at_their_third_attempt(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each overtakes the others, until it keeps them waiting."""
-    monkeypatch.setattr("services.ingestion.parts.ATTEMPTS", 3)
+    monkeypatch.setattr("services.ingestion.storing.parts.ATTEMPTS", 3)
     pipeline(door, splits={"group": "user"})
 
     def send(number: int) -> pb.Batch:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from services.ingestion.handlers import handlers
 from services.ingestion.housekeeping import Housekeeper
-from services.ingestion.retention import Keeper
+from services.ingestion.versions.retention import Keeper
 from shared.contracts.codec import decode
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.routes import BUILD_DATASET_VERSION

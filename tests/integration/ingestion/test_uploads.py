@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import func, select
 
 from services.ingestion import spool, uploads
-from services.ingestion.spool import Spool
-from services.ingestion.uploads import Place
+from services.ingestion.intake.spool import Spool
+from services.ingestion.intake.uploads import Place
 from shared.client import FlywheelClient
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.errors import Unavailable

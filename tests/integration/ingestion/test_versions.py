@@ -13,10 +13,10 @@ from google.protobuf.json_format import MessageToDict
 from sqlalchemy import select
 
 from services.ingestion import rules
-from services.ingestion.finding import is_part
+from services.ingestion.deleting.finding import is_part
 from services.ingestion.near.leaks import LeakedRow, LeakPair, check_leaks
-from services.ingestion.planning import digest_of
-from services.ingestion.verifying import LEAKS
+from services.ingestion.versions.planning import digest_of
+from services.ingestion.versions.verifying import LEAKS
 from shared.contracts.codec import decode
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.messages import ConsiderDatasetVersion
@@ -325,7 +325,7 @@ def test_a_leak_is_never_sealed_and_its_batch_is_held(door: Door, monkeypatch: p
         pair = LeakPair(LeakedRow(good.id, "0" * 32, "train"), LeakedRow(bad.id, "1" * 32, "test"), 0.9)
         return replace(report, pairs=(pair,), near=1)
 
-    monkeypatch.setattr("services.ingestion.verifying.check_leaks", leaking)
+    monkeypatch.setattr("services.ingestion.versions.verifying.check_leaks", leaking)
     assert door.build() == 1
     assert (list(door.version().batches), door.version().leaks) == ([good.id], 0)
     held = door.stub.GetBatch(pb.GetBatchRequest(id=bad.id))

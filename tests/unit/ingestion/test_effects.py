@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingestion.balance import class_balance, outliers
-from services.ingestion.effects import cliffs_delta, contributions, cramers_v, jensen_shannon, total_variation
-from services.ingestion.measuring import LENGTHS, measure
-from services.ingestion.statistics import bucket_of, count_row, upper_edge
-from services.ingestion.vocabulary import KEPT, Vocabulary, texts_of
+from services.ingestion.figures.balance import class_balance, outliers
+from services.ingestion.figures.effects import cliffs_delta, contributions, cramers_v, jensen_shannon, total_variation
+from services.ingestion.figures.measuring import LENGTHS, measure
+from services.ingestion.figures.statistics import bucket_of, count_row, upper_edge
+from services.ingestion.figures.vocabulary import KEPT, Vocabulary, texts_of
 from shared.rows import SCHEMAS
 
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 50), min_size=1)

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from services.ingestion.journal import Entry, Journal, entries_at, entries_of, read_journal, without
+from services.ingestion.storing.journal import Entry, Journal, entries_at, entries_of, read_journal, without
 
 
 def stored(journal: Journal, path: Path) -> Path:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.ingestion.marks import UNMARKED, marks_of
+from services.ingestion.intake.marks import UNMARKED, marks_of
 from services.ingestion.near.rows import NO_SIDE
 from shared.pipelines.dividing import Splits
 from shared.rows import RowError

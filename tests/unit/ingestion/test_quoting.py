@@ -1,4 +1,4 @@
-from services.ingestion.quoting import quoted_row
+from services.ingestion.intake.quoting import quoted_row
 from services.ingestion.reading.received import RAW_BYTES, Received
 from shared.rows import Reason, RowError
 

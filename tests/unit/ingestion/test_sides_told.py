@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from services.ingestion.sides_told import why_this_side
+from services.ingestion.queries.sides_told import why_this_side
 from shared.pipelines.schema import PipelineSpec
 
 ROW = {"split": "validation", "cluster": "00c0ffee00c0ffee"}

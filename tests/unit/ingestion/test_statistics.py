@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingestion.statistics import MAX_LABELS, MAX_SOURCES, OTHER_LABELS, count_row, summarise
+from services.ingestion.figures.statistics import MAX_LABELS, MAX_SOURCES, OTHER_LABELS, count_row, summarise
 from shared.storage.tables import Batch
 
 

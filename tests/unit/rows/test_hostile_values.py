@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ingestion.part_file import TYPES
+from services.ingestion.storing.part_file import TYPES
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, RowError
 

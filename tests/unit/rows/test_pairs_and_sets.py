@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.ingestion.draft import part_schema
+from services.ingestion.intake.draft import part_schema
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, ParsedRow, Reason, RowError
 from tests.unit.rows.specs import sentiment

@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from services.ingestion.following.streams import StreamFollower
+from services.ingestion.intake.receiving import Header
 from services.ingestion.reading.received import Received
-from services.ingestion.receiving import Header
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.errors import Unavailable
 from shared.messaging.streams import StreamGroup, before

@@ -11,7 +11,7 @@ import pytest
 
 from services.ingestion.near.keys import key_reader
 from services.ingestion.near.leaks import LeakReport, check_leaks
-from services.ingestion.part_file import part_schema
+from services.ingestion.storing.part_file import part_schema
 from shared.errors import DataCorrupted
 from shared.rows import SCHEMAS
 from shared.rows.base import row_id

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from services.ingestion.finding import Finder, Found, Wanted, check_wanted, seen_by_versions, taught
-from services.ingestion.retention import expire
-from services.ingestion.rewriting import Rewriter, Rewritten
-from services.ingestion.sweeping import Sweeper
+from services.ingestion.deleting.finding import Finder, Found, Wanted, check_wanted, seen_by_versions, taught
+from services.ingestion.deleting.rewriting import Rewriter, Rewritten
+from services.ingestion.storing.sweeping import Sweeper
+from services.ingestion.versions.retention import expire
 from shared.contracts.messages import BuildDatasetVersion
 from shared.contracts.routes import BUILD_DATASET_VERSION
 from shared.errors import Aborted, FlywheelError

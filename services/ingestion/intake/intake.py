@@ -4,16 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from services.ingestion.checked import CheckedRow
-from services.ingestion.draft import Draft, unlimited
 from services.ingestion.index.indexes import Indexes
-from services.ingestion.journal import Journal
+from services.ingestion.intake.checked import CheckedRow
+from services.ingestion.intake.draft import Draft, unlimited
+from services.ingestion.intake.quoting import quoted_row
 from services.ingestion.near.rows import Room
-from services.ingestion.quoting import quoted_row
 from services.ingestion.reading.received import Received
 from services.ingestion.rules.chain import Ruled, Rules
 from services.ingestion.rules.personal.keys import KeySource, no_key
 from services.ingestion.scratch import RecordFile
+from services.ingestion.storing.journal import Journal
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, RowError
 

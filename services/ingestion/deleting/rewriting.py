@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from services.ingestion import journal
+from services.ingestion.figures.measuring import Measured, measure
 from services.ingestion.index.rewriting import rewritten_index
-from services.ingestion.measuring import Measured, measure
 from services.ingestion.scratch import scratch_file
-from services.ingestion.sweeping import FOLDER, ROOT
+from services.ingestion.storing import journal
+from services.ingestion.storing.sweeping import FOLDER, ROOT
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, Schema
 from shared.rows.splits import SPLITS

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import select
 
-from services.ingestion.finding import ID_CHARACTERS, LEAST_CHARACTERS
+from services.ingestion.deleting.finding import ID_CHARACTERS, LEAST_CHARACTERS
 from services.ingestion.index.indexes import Indexes
 from services.ingestion.index.locating import batches_of_clusters, batches_of_ids
-from services.ingestion.journal import Entry, entries_of
-from services.ingestion.sides_told import why_this_side
+from services.ingestion.queries.sides_told import why_this_side
+from services.ingestion.storing.journal import Entry, entries_of
 from shared.errors import InvalidArgument, NotFound
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.artifacts import Artifacts

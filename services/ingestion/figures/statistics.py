@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from services.ingestion.balance import class_balance, outliers
+from services.ingestion.figures.balance import class_balance, outliers
 from shared.rows.splits import SPLITS
 from shared.storage.tables import Batch
 

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.ingestion.planning import move
-from services.ingestion.sweeping import Sweeper
+from services.ingestion.storing.sweeping import Sweeper
+from services.ingestion.versions.planning import move
 from shared.pipelines.retention import Retention
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.artifacts import Artifacts

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from services.ingestion.near.leaks import LeakReport, check_leaks
-from services.ingestion.planning import Plan
+from services.ingestion.versions.planning import Plan
 from shared.errors import DataCorrupted, NotFound
 from shared.storage import merkle
 from shared.storage.artifacts import Artifacts

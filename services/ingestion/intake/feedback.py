@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
+from services.ingestion.intake.receiving import Header, Receiver
 from services.ingestion.reading.received import Received, check_size
-from services.ingestion.receiving import Header, Receiver
 from services.ingestion.rules.personal.keys import no_key
 from services.ingestion.rules.personal.policy import PersonalDataRule
 from shared.errors import InvalidArgument

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from services.ingestion.intake import Intake
+from services.ingestion.intake.intake import Intake
 from shared.storage.tables import Batch
 
 SHOWN = 10

@@ -11,8 +11,8 @@ from typing import IO, Any, Protocol, Self, TypeVar
 
 from sqlalchemy import select
 
-from services.ingestion.journal import Entry, Journal
-from services.ingestion.sweeping import FOLDER, ROOT, STALE_SECONDS, Sweeper
+from services.ingestion.storing.journal import Entry, Journal
+from services.ingestion.storing.sweeping import FOLDER, ROOT, STALE_SECONDS, Sweeper
 from shared.errors import Aborted, FlywheelError
 from shared.storage.artifacts import CHUNK_BYTES, Artifacts
 from shared.storage.database import Database

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from services.ingestion.checked import CheckedRow
+from services.ingestion.intake.checked import CheckedRow
 from services.ingestion.near.hashing import Places
 from services.ingestion.scratch import scratch_file
 

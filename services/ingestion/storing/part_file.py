@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.ingestion.measuring import Measured, measure
+from services.ingestion.figures.measuring import Measured, measure
 from services.ingestion.near.hashing import Array, Words
 from shared.rows import Schema
 from shared.rows.splits import SPLITS

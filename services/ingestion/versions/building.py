@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from services.ingestion.holding import Holding
-from services.ingestion.planning import Plan, move, plan_version, still_holds
-from services.ingestion.statistics import summarise
-from services.ingestion.verifying import Verified, Verifier
+from services.ingestion.figures.statistics import summarise
+from services.ingestion.versions.holding import Holding
+from services.ingestion.versions.planning import Plan, move, plan_version, still_holds
+from services.ingestion.versions.verifying import Verified, Verifier
 from shared.contracts.messages import ConsiderDatasetVersion
 from shared.contracts.routes import CONSIDER_DATASET_VERSION
 from shared.errors import Unavailable

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Generic, NamedTuple, TypeVar
 
+from services.ingestion.intake.spool import FILE, ROWS, Spool, Upload, changed_at, record_of, remove, sweep
 from services.ingestion.reading.content import Stream
-from services.ingestion.spool import FILE, ROWS, Spool, Upload, changed_at, record_of, remove, sweep
 from shared.errors import DataCorrupted, FailedPrecondition, FlywheelError, InvalidArgument, Unavailable
 from shared.storage.database import Database
 from shared.storage.repositories import batches, pipelines

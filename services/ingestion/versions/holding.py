@@ -6,9 +6,9 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from services.ingestion.index.indexes import Indexes
-from services.ingestion.parts import Overtaken, Parts, StoredPart
-from services.ingestion.receiving import draft_columns, refuse_when_full
-from services.ingestion.releasing import Released
+from services.ingestion.intake.receiving import draft_columns, refuse_when_full
+from services.ingestion.storing.parts import Overtaken, Parts, StoredPart
+from services.ingestion.versions.releasing import Released
 from shared.contracts.messages import BuildDatasetVersion
 from shared.contracts.routes import BUILD_DATASET_VERSION
 from shared.errors import Aborted

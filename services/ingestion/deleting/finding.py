@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.ingestion.journal import read_journal
-from services.ingestion.sweeping import FOLDER, MADE, ROOT
+from services.ingestion.storing.journal import read_journal
+from services.ingestion.storing.sweeping import FOLDER, MADE, ROOT
 from shared.errors import InvalidArgument, NotFound
 from shared.storage.artifacts import Artifacts
 from shared.storage.database import Database

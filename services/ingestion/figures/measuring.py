@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from services.ingestion.statistics import Statistics, count_labels, count_lengths, count_row
-from services.ingestion.vocabulary import Vocabulary, texts_of
+from services.ingestion.figures.statistics import Statistics, count_labels, count_lengths, count_row
+from services.ingestion.figures.vocabulary import Vocabulary, texts_of
 from shared.rows import Schema
 from shared.rows.splits import SPLITS
 from shared.storage.datasets import READ_ROWS

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from services.ingestion.figures.statistics import Statistics
 from services.ingestion.index.deriving import DIGEST_CHARACTERS
 from services.ingestion.index.indexes import Indexes
 from services.ingestion.index.rewriting import rewritten_index
 from services.ingestion.index.view import View
-from services.ingestion.journal import Entry
 from services.ingestion.near.hashing import Words
 from services.ingestion.near.sketches import halves
-from services.ingestion.part_file import write_part
 from services.ingestion.scratch import scratch_file
-from services.ingestion.statistics import Statistics
+from services.ingestion.storing.journal import Entry
+from services.ingestion.storing.part_file import write_part
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS
 from shared.storage.artifacts import Artifacts

@@ -8,26 +8,33 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from services.ingestion.checked import CheckedRow
+from services.ingestion.figures.statistics import Statistics
 from services.ingestion.index.deriving import DIGEST_CHARACTERS, label_hash
 from services.ingestion.index.indexes import Indexes
 from services.ingestion.index.recording import segment_of
 from services.ingestion.index.segment import write_segment
 from services.ingestion.index.view import NO_LABEL, View
-from services.ingestion.journal import Entry
-from services.ingestion.marks import UNMARKED, Marks, marks_of
+from services.ingestion.intake.checked import CheckedRow
+from services.ingestion.intake.marks import UNMARKED, Marks, marks_of
+from services.ingestion.intake.quoting import quoted_row
+from services.ingestion.intake.refusing import message_of
+from services.ingestion.intake.row_file import RowFile
 from services.ingestion.near.keys import key_digest
 from services.ingestion.near.resolving import Resolved, resolve, touches
 from services.ingestion.near.rows import REFUSED, Outcome, Room, Rows
 from services.ingestion.near.shingles import shingled
 from services.ingestion.near.sketches import halves
-from services.ingestion.part_file import StoredRow, name_column, part_schema, read_stored, side_column, write_part
-from services.ingestion.quoting import quoted_row
 from services.ingestion.reading.received import Received
-from services.ingestion.refusing import message_of
-from services.ingestion.row_file import RowFile
 from services.ingestion.scratch import scratch_file
-from services.ingestion.statistics import Statistics
+from services.ingestion.storing.journal import Entry
+from services.ingestion.storing.part_file import (
+    StoredRow,
+    name_column,
+    part_schema,
+    read_stored,
+    side_column,
+    write_part,
+)
 from shared.pipelines.kinds import KINDS
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import SCHEMAS, Reason, RowError

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
-from services.ingestion.catalogue import sealed_manifest
-from services.ingestion.effects import cliffs_delta, contributions, cramers_v, jensen_shannon, total_variation
-from services.ingestion.measuring import measure, measure_part
-from services.ingestion.statistics import distribution
+from services.ingestion.figures.effects import cliffs_delta, contributions, cramers_v, jensen_shannon, total_variation
+from services.ingestion.figures.measuring import measure, measure_part
+from services.ingestion.figures.statistics import distribution
+from services.ingestion.queries.catalogue import sealed_manifest
 from shared.rows import SCHEMAS, Schema
 from shared.rows.splits import SPLITS
 from shared.storage.artifacts import Artifacts

@@ -14,14 +14,14 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from services.ingestion.caps import Caps, capped
-from services.ingestion.draft import Draft
 from services.ingestion.index.indexes import Indexes
-from services.ingestion.intake import Intake
-from services.ingestion.parts import Overtaken, Parts, Publishable, StoredPart
-from services.ingestion.preview import Preview, first_rows
+from services.ingestion.intake.caps import Caps, capped
+from services.ingestion.intake.draft import Draft
+from services.ingestion.intake.intake import Intake
+from services.ingestion.intake.preview import Preview, first_rows
 from services.ingestion.reading.received import Received
 from services.ingestion.rules.personal.keys import KeySource, no_key
+from services.ingestion.storing.parts import Overtaken, Parts, Publishable, StoredPart
 from shared.contracts.messages import BuildDatasetVersion
 from shared.contracts.routes import BUILD_DATASET_VERSION
 from shared.errors import Aborted, InvalidArgument, ResourceExhausted, Unavailable
