@@ -3,7 +3,9 @@
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,17 @@ def test_a_service_never_imports_another(service: str) -> None:
     others = tuple(f"services.{other}" for other in SERVICES if other != service)
     everything_else = tuple(f"services/{other}/" for other in SERVICES if other != service)
     assert offences(lambda name: name.startswith(others), ("shared/", *everything_else)) == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_a_service_is_made_of_forms_no_circle(service: str) -> None:
+    """Its packages, and the files that stand beside them."""
+    root, needs = ROOT / "services" / service, defaultdict[str, set[str]](set)
+    for path in root.rglob("*.py"):
+        own = path.relative_to(root).with_suffix("").parts[0]
+        named = (name.split(".") for _, name in imports(path) if name.startswith(f"services.{service}."))
+        needs[own] |= {parts[2] for parts in named} - {own}
+    assert set(TopologicalSorter(needs).static_order()) == set(needs)
 
 
 def test_shared_never_imports_services() -> None:

@@ -15,8 +15,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from services.ingestion.index.columns import read_columns, write_columns
 from services.ingestion.near.bands import Bands
+from services.ingestion.near.columns import read_columns, write_columns
 from services.ingestion.near.hashing import LOW, Array, Places, Words
 from services.ingestion.near.shingles import EMPTY, Sets, joined, spread
 from shared.errors import DataCorrupted

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.ingestion.near.rows import Outcome, Room
+from services.ingestion.clusters.rows import Outcome, Room
 from shared.pipelines.schema import PipelineSpec
 from shared.rows import Reason
 from shared.storage.database import Database

@@ -8,10 +8,12 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from services.ingestion.clusters.recording import segment_of
+from services.ingestion.clusters.resolving import Resolved, resolve, touches
+from services.ingestion.clusters.rows import REFUSED, Outcome, Room, Rows
 from services.ingestion.figures.statistics import Statistics
 from services.ingestion.index.deriving import DIGEST_CHARACTERS, label_hash
 from services.ingestion.index.indexes import Indexes
-from services.ingestion.index.recording import segment_of
 from services.ingestion.index.segment import write_segment
 from services.ingestion.index.view import NO_LABEL, View
 from services.ingestion.intake.checked import CheckedRow
@@ -20,8 +22,6 @@ from services.ingestion.intake.quoting import quoted_row
 from services.ingestion.intake.refusing import message_of
 from services.ingestion.intake.row_file import RowFile
 from services.ingestion.near.keys import key_digest
-from services.ingestion.near.resolving import Resolved, resolve, touches
-from services.ingestion.near.rows import REFUSED, Outcome, Room, Rows
 from services.ingestion.near.shingles import shingled
 from services.ingestion.near.sketches import halves
 from services.ingestion.reading.received import Received

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from services.ingestion.clusters.rows import Room
 from services.ingestion.index.indexes import Indexes
 from services.ingestion.intake.checked import CheckedRow
 from services.ingestion.intake.draft import Draft, unlimited
 from services.ingestion.intake.quoting import quoted_row
-from services.ingestion.near.rows import Room
 from services.ingestion.reading.received import Received
 from services.ingestion.rules.chain import Ruled, Rules
 from services.ingestion.rules.personal.keys import KeySource, no_key

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from services.ingestion.near.rows import NO_SIDE
+from services.ingestion.clusters.rows import NO_SIDE
 from shared.pipelines.dividing import Splits
 from shared.rows import MISSING, Reason, RowError, find
 from shared.rows.splits import SPLITS

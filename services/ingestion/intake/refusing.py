@@ -1,7 +1,7 @@
 """Why a row that is fit may not come in, in words."""
 
-from services.ingestion.near.bridging import Refusal
-from services.ingestion.near.rows import Outcome
+from services.ingestion.clusters.bridging import Refusal
+from services.ingestion.clusters.rows import Outcome
 from shared.rows.splits import SPLITS
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from services.ingestion.index.columns import read_columns, write_columns
+from services.ingestion.near.columns import read_columns, write_columns
 from services.ingestion.near.hashing import Array, Places, Words
 from services.ingestion.near.keys import key_digest, key_reader
 from services.ingestion.near.shingles import Sets, joined, shingled

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.ingestion.clusters.recording import segment_of
+from services.ingestion.clusters.resolving import resolve, touches
 from services.ingestion.index import view as views
 from services.ingestion.index.deriving import remembered
-from services.ingestion.index.recording import segment_of
 from services.ingestion.index.segment import Segment, merged, read_segment, write_segment
 from services.ingestion.index.view import ACCEPTED, HELD, View
-from services.ingestion.near.resolving import resolve, touches
 from shared.pipelines.data import Data
-from tests.unit.ingestion.near.dataset import Dataset, Example, columns_of
+from tests.unit.ingestion.clusters.dataset import Dataset, Example, columns_of
 
 LONG = "the parcel came three days late and the box was open so please send me a new one as soon as you can thank you"
 

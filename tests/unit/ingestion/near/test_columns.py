@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.ingestion.index.columns import read_columns, write_columns
+from services.ingestion.near.columns import read_columns, write_columns
 from shared.errors import DataCorrupted
 
 

@@ -9,7 +9,7 @@ pairs across sides, whatever the order of the batch was.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.ingestion.near.rows import NO_SIDE, Outcome
+from services.ingestion.clusters.rows import NO_SIDE, Outcome
 from shared.rows.splits import SPLITS
 
 MOST_TOLD = 4

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from services.ingestion.clusters.resolving import Resolved
+from services.ingestion.clusters.rows import Rows
 from services.ingestion.index.deriving import row_columns, set_columns
 from services.ingestion.index.segment import Segment, made
 from services.ingestion.near.bands import Bands
-from services.ingestion.near.resolving import Resolved
-from services.ingestion.near.rows import Rows
 
 
 def segment_of(rows: Rows, found: Resolved, source: str, bands: Bands | None) -> Segment:

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingestion.near.rows import Outcome
+from services.ingestion.clusters.rows import Outcome
 from services.ingestion.near.shingles import shingled
 from shared.pipelines.data import Data
 from shared.pipelines.dividing import Splits
 from shared.rows.base import loosened
 from shared.rows.splits import side
-from tests.unit.ingestion.near.dataset import Dataset, Example
+from tests.unit.ingestion.clusters.dataset import Dataset, Example
 
 SAID = "the quick brown fox jumps over the lazy dog and then runs far away from the big bad wolf of the north"
 SENTENCE = SAID.split()

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.ingestion.clusters.bridging import Candidate, Refusal, refused
+from services.ingestion.clusters.rows import NO_SIDE, Nodes
 from services.ingestion.index.view import Contacts, View
-from services.ingestion.near.bridging import Candidate, Refusal, refused
 from services.ingestion.near.components import connected
 from services.ingestion.near.hashing import Array, Places, Words
 from services.ingestion.near.joining import Pairs
-from services.ingestion.near.rows import NO_SIDE, Nodes
 
 if TYPE_CHECKING:
-    from services.ingestion.near.resolving import Likeness
+    from services.ingestion.clusters.resolving import Likeness
 
 FindPairs = Callable[..., Pairs]
 Decide = Callable[[Words, Places, Array], Array]

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from services.ingestion.clusters.rows import Nodes, Rows
 from services.ingestion.index.view import NO_LABEL, View
 from services.ingestion.near.hashing import Array, Mask
-from services.ingestion.near.rows import Nodes, Rows
 
 
 class Conflicts(NamedTuple):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from services.ingestion.clusters.recording import segment_of
+from services.ingestion.clusters.resolving import Resolved, resolve
+from services.ingestion.clusters.rows import NO_SIDE, Outcome, Rows
 from services.ingestion.index.indexes import SEED
-from services.ingestion.index.recording import segment_of
 from services.ingestion.index.view import ACCEPTED, View
 from services.ingestion.near.bands import Bands
 from services.ingestion.near.keys import key_digest
-from services.ingestion.near.resolving import Resolved, resolve
-from services.ingestion.near.rows import NO_SIDE, Outcome, Rows
 from services.ingestion.near.shingles import shingled
 from services.ingestion.near.sketches import halves
 from shared.pipelines.data import Data

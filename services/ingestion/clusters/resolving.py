@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from services.ingestion.clusters.bridging import Refusal
+from services.ingestion.clusters.conflicts import Conflicts, label_conflicts
+from services.ingestion.clusters.graph import Graph, Near, Ties
+from services.ingestion.clusters.rows import NO_SIDE, Nodes, Outcome, Room, Rows, exact_copies
+from services.ingestion.clusters.sides import sides_of
 from services.ingestion.index.segment import take_bands
 from services.ingestion.index.view import Contacts, View
 from services.ingestion.near.bands import banded
-from services.ingestion.near.bridging import Refusal
 from services.ingestion.near.components import connected
-from services.ingestion.near.conflicts import Conflicts, label_conflicts
-from services.ingestion.near.graph import Graph, Near, Ties
 from services.ingestion.near.hashing import Array, Mask, Places, Words, unique
 from services.ingestion.near.joining import Pairs, close_pairs
-from services.ingestion.near.rows import NO_SIDE, Nodes, Outcome, Room, Rows, exact_copies
 from services.ingestion.near.shingles import EMPTY, Sets, joined
-from services.ingestion.near.sides import sides_of
 from shared.pipelines.data import Data
 
 

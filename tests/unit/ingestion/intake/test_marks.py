@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from services.ingestion.clusters.rows import NO_SIDE
 from services.ingestion.intake.marks import UNMARKED, marks_of
-from services.ingestion.near.rows import NO_SIDE
 from shared.pipelines.dividing import Splits
 from shared.rows import RowError
 from shared.rows.splits import SPLITS
