@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.cli.options import AsJson, Home, connect
+from shared.cli.options import AsJson, Home, ModelArgument, connect
 from shared.cli.output import console, print_json, seconds, table
 
 if TYPE_CHECKING:
     from shared.client.answers import Lineage
     from shared.client.generation import Generation
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
 Texts = Annotated[list[str], typer.Argument(metavar="TEXT...", help="Texts; - reads lines from standard input.")]
 Alias = Annotated[str, typer.Option(help="champion, candidate, or base for the untouched base model.")]
 Version = Annotated[int, typer.Option("--version", help="A model version instead of an alias.")]

@@ -4,18 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.cli.options import AsJson, Home, Limit, connect
+from shared.cli.options import AsJson, Home, Limit, Pipeline, SealedVersion, connect
 from shared.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
     from shared.client.data import Batch, DatasetVersion
     from shared.client.lives import RowLife
 
-Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")]
 AnyPipeline = Annotated[str, typer.Argument(metavar="[PIPELINE]", help="Name of the pipeline; all when absent.")]
 BatchId = Annotated[str, typer.Argument(metavar="BATCH", help="Id of the batch.")]
 BatchOption = Annotated[str, typer.Option("--batch", help="Of this batch only.")]
-Version = Annotated[int, typer.Option("--version", help="Dataset version; the newest sealed one when absent.")]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test; all when absent.")]
 RowId = Annotated[str, typer.Argument(metavar="ROW", help="Id of the row, or its first 8 or more characters.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the batch.")]
@@ -77,7 +75,7 @@ def batches(pipeline: AnyPipeline = "", limit: Limit = 20, home: Home = None, as
 @data.command()
 def rows(
     pipeline: Pipeline,
-    version: Version = 0,
+    version: SealedVersion = 0,
     split: Split = "",
     batch: BatchOption = "",
     limit: Limit = 20,

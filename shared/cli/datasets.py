@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.cli.options import AsJson, Home, connect, settings_of
+from shared.cli.options import AsJson, Home, Html, Pipeline, SealedVersion, connect, settings_of
 from shared.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
@@ -25,13 +25,10 @@ SAMPLES = 5
 SHOWN_ROWS = 200
 """Rows of an answer that a table shows."""
 
-Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")]
 AVersion = Annotated[str, typer.Argument(metavar="[VERSION]", help="3 or v3; the newest sealed one when absent.")]
 First = Annotated[str, typer.Argument(metavar="VERSION", help="The older one: 3 or v3.")]
 Second = Annotated[str, typer.Argument(metavar="[VERSION]", help="The newer one; the newest sealed one when absent.")]
-Html = Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")]
 Sql = Annotated[str, typer.Argument(metavar="SQL", help="One SELECT over the view rows, in DuckDB's SQL.")]
-Version = Annotated[int, typer.Option("--version", help="Dataset version; the newest sealed one when absent.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV; text that a spreadsheet would run gets an apostrophe.")]
 ProvenRow = Annotated[str, typer.Argument(metavar="[ROW]", help="Id of a row, or its first characters.")]
 To = Annotated[Path, typer.Option("--to", help="A file, with the side as a column, or a folder: a file for each side.")]
@@ -94,7 +91,7 @@ def diff(
 def sql(
     pipeline: Pipeline,
     query: Sql,
-    version: Version = 0,
+    version: SealedVersion = 0,
     as_csv: AsCsv = False,
     home: Home = None,
     as_json: AsJson = False,
@@ -117,7 +114,7 @@ def sql(
 
 
 def prove(
-    pipeline: Pipeline, row: ProvenRow = "", version: Version = 0, home: Home = None, as_json: AsJson = False
+    pipeline: Pipeline, row: ProvenRow = "", version: SealedVersion = 0, home: Home = None, as_json: AsJson = False
 ) -> None:
     """Check a dataset version against its Merkle root; with a row, prove that it stands in it."""
     with needed():
@@ -141,7 +138,7 @@ def prove(
     return None
 
 
-def export(pipeline: Pipeline, to: To, version: Version = 0, format: Format = "", home: Home = None) -> None:
+def export(pipeline: Pipeline, to: To, version: SealedVersion = 0, format: Format = "", home: Home = None) -> None:
     """Write a dataset version to a file, or to a folder with a file for each side."""
     with needed():
         from shared.client.exporting import export_version

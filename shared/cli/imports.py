@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.cli.data import AnyPipeline, data
-from shared.cli.options import AsJson, Home, Limit, PipelineOption, connect
+from shared.cli.options import AsJson, Home, Limit, OfPipeline, PipelineOption, connect
 from shared.cli.output import console, print_json, seconds, table
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ Licence = Annotated[str, typer.Option(help="Licence of the rows; kept with the b
 Watch = Annotated[bool, typer.Option("--watch/--detach", help="Follow the import to its end, or leave it to itself.")]
 Cancel = Annotated[str, typer.Option(metavar="IMPORT", help="End this import; nothing of it is kept.")]
 Reason = Annotated[str, typer.Option(help="Why it is ended.")]
-OfPipeline = Annotated[str, typer.Option("--pipeline", "-p", help="Of this pipeline only.")]
 
 
 def import_uri(

@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.cli.options import AsJson, Home, Limit, connect
+from shared.cli.options import AsJson, Home, Limit, OfPipeline, Pipeline, connect
 from shared.cli.output import clock_time, console, print_json, seconds, table
 
 if TYPE_CHECKING:
     from shared.client.operations import Budget, Job
 
-Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")]
-OfPipeline = Annotated[str, typer.Option("--pipeline", "-p", help="Of this pipeline only.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 DatasetVersion = Annotated[int, typer.Option(help="Dataset version; the newest sealed one when absent.")]
 Clone = Annotated[str, typer.Option("--clone", metavar="JOB", help="Take this job's settings and dataset version.")]

@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.cli.options import AsJson, Home, Limit, connect
+from shared.cli.options import AsJson, Home, Limit, ModelArgument, connect
 from shared.cli.output import console, print_json, table
 from shared.cli.status import version as shown
 
 if TYPE_CHECKING:
     from shared.client.operations import AliasMove, ModelVersion
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
 AnyModel = Annotated[str, typer.Argument(metavar="[MODEL]", help="Its versions; all models when absent.")]
 VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Model version.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the history.")]

@@ -18,7 +18,12 @@ Home = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many.")]
+Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")]
 PipelineOption = Annotated[str, typer.Option("--pipeline", "-p", help="Name of the pipeline.")]
+OfPipeline = Annotated[str, typer.Option("--pipeline", "-p", help="Of this pipeline only.")]
+SealedVersion = Annotated[int, typer.Option("--version", help="Dataset version; the newest sealed one when absent.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")]
 
 
 def settings_of(home: Path | None) -> "Settings":

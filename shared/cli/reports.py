@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.cli.options import AsJson, Home, connect
+from shared.cli.options import AsJson, Home, Html, connect
 from shared.cli.output import console, print_json, seconds, table
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ VersionArgument = Annotated[
 Target = Annotated[str, typer.Argument(metavar="REQUEST|MODEL", help="Request id of an answer, or name of a model.")]
 JOB_ID = re.compile("job-[0-9a-f]{20}")
 Version = Annotated[int, typer.Option("--version", help="Model version; the champion when absent.")]
-Html = Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")]
 
 
 def report(

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.cli.jobs import DatasetVersion, Key, OfPipeline, Pipeline, settings
-from shared.cli.options import AsJson, Home, Limit, connect
+from shared.cli.jobs import DatasetVersion, Key, settings
+from shared.cli.options import AsJson, Home, Limit, OfPipeline, Pipeline, connect
 from shared.cli.output import console, print_json, table
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.cli.models import ModelArgument, VersionArgument
-from shared.cli.options import AsJson, Home, connect
+from shared.cli.models import VersionArgument
+from shared.cli.options import AsJson, Home, ModelArgument, connect
 from shared.cli.output import console, print_json, table
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.cli.datasets import Pipeline, Version
-from shared.cli.options import AsJson, Home, Limit, connect
+from shared.cli.options import AsJson, Home, Limit, Pipeline, SealedVersion, connect
 from shared.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ LONGEST = 80
 
 def suspects(
     pipeline: Pipeline,
-    version: Version = 0,
+    version: SealedVersion = 0,
     also_learnt: AlsoLearnt = False,
     limit: Limit = 20,
     home: Home = None,

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.cli.ask import Alias, ModelArgument, Texts, Version, lines_of, show_answer
-from shared.cli.options import AsJson, Home, connect
+from shared.cli.ask import Alias, MaxTokens, Texts, Version, lines_of, show_answer
+from shared.cli.options import AsJson, Home, ModelArgument, connect
 from shared.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ Query = Annotated[str, typer.Argument(metavar="QUERY", help="What is looked for.
 Found = Annotated[list[str], typer.Argument(metavar="CANDIDATE...", help="What may fit.")]
 Source = Annotated[str, typer.Option(help="Language of the texts, as the model names it.")]
 Target = Annotated[str, typer.Option(help="Language to write, as the model names it.")]
-MaxTokens = Annotated[int, typer.Option(min=1, help="New tokens at most.")]
 Beams = Annotated[int, typer.Option(min=1, help="Beams that are searched; 1 is greedy.")]
 Marked = Annotated[
     list[str], typer.Argument(metavar="TEXT...", help="Texts with <e1>head</e1> and <e2>tail</e2> marked.")

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli.models import ModelArgument
-from shared.cli.options import AsJson, Home, connect
+from shared.cli.options import AsJson, Home, ModelArgument, connect
 from shared.cli.output import console, print_json
 
 AnyVersion = Annotated[int, typer.Argument(metavar="[VERSION]", min=0, help="Model version; the champion when absent.")]

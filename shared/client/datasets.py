@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from shared.client.connection import Connection
 from shared.client.data import DatasetDiff, Deletion
+from shared.client.progress import Progress, silent
 from shared.client.reading import read
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.generated.flywheel.ingestion.v1.ingestion_pb2_grpc import IngestionStub
 from shared.errors import DataCorrupted
+from shared.storage.digests import file_digest
 
 if TYPE_CHECKING:
     from shared.storage.datasets import Manifest
@@ -27,12 +29,6 @@ MOST_KNOWN = 20_000
 """Digests of parts that a request names; more would not fit into a message."""
 FORGOTTEN_SECONDS = 24 * 3600
 """After this long a part in the cache that the newest fetched version has not is removed."""
-
-Progress = Callable[[int, int], None]
-"""Rows that are here, and rows in all."""
-
-
-def _silent(done: int, total: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class DatasetCalls:
             stream.cancel()
         return found
 
-    def fetch_version(self, pipeline: str, version: int, cache: Path, *, progress: Progress = _silent) -> LocalVersion:
+    def fetch_version(self, pipeline: str, version: int, cache: Path, *, progress: Progress = silent) -> LocalVersion:
         """Brings the parts of a sealed version (0: the newest) into a folder, verified; those there are not sent again.
 
         Raises DataCorrupted when what arrives is not what the manifest says.
@@ -142,7 +138,7 @@ class _PartStore:
         for path in self._folder.iterdir():
             name = path.name.removesuffix(".parquet")
             if DIGEST.fullmatch(name) and name not in self._verified:
-                if _digest(path) == name:
+                if file_digest(path) == name:
                     self._verified.add(name)
                 else:
                     path.unlink()
@@ -198,8 +194,3 @@ def _copy(messages: _Messages, file: IO[bytes]) -> str:
         digest.update(message.data)
         file.write(message.data)
     return digest.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

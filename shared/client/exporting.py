@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shared.client.datasets import LocalVersion
+from shared.client.progress import Progress
 from shared.errors import InvalidArgument
 from shared.storage.datasets import BOOKKEEPING, Part
 from shared.storage.ids import new_id
@@ -29,8 +30,6 @@ SPLITS = ("train", "validation", "test")
 READ_ROWS = 4096
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a cell that a spreadsheet evaluates begins with (OWASP, CSV injection), also as full-width characters."""
-
-Progress = Callable[[int, int], None]
 
 
 class Writer(Protocol):

@@ -8,6 +8,7 @@ from typing import cast
 from shared.client.connection import Connection
 from shared.client.data import Batch, DatasetVersion, QuarantinedRow, Row
 from shared.client.paging import every
+from shared.client.progress import silent
 from shared.client.reading import read
 from shared.client.uploading import (
     ASK_FIRST_BYTES,
@@ -16,15 +17,12 @@ from shared.client.uploading import (
     Row_,
     Upload,
     behind,
-    file_digest,
     file_messages,
     row_messages,
 )
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.contracts.generated.flywheel.ingestion.v1.ingestion_pb2_grpc import IngestionStub
-
-
-def _silent(done: int) -> None: ...
+from shared.storage.digests import file_digest
 
 
 class IngestionCalls:
@@ -40,7 +38,7 @@ class IngestionCalls:
         batch_key: str = "",
         source: str = "client",
         licence: str = "",
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> Batch:
         """Streams rows as one batch, in bounded memory; `progress` is told how many were sent.
 
@@ -72,7 +70,7 @@ class IngestionCalls:
         encoding: str = "",
         licence: str = "",
         dry_run: bool = False,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> Batch:
         """Streams a file of rows as one batch; `progress` is told how many bytes were sent.
 

@@ -6,18 +6,18 @@ trained on: those of its own dataset version that validated or judged, and all o
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
 from shared.client.client import FlywheelClient
 from shared.client.data import Row
+from shared.client.progress import Progress, silent
 from shared.errors import FailedPrecondition, Unsupported
 
 TEXTS_AT_ONCE = 64
 LEAST_ROWS = 5
 """Of each label, for its own threshold to mean something."""
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,8 @@ class Suspects:
     found: list[Suspect] = field(default_factory=list)
 
 
-def _silent(done: int, total: int) -> None:
-    pass
-
-
 def find_suspects(
-    client: FlywheelClient, pipeline: str, version: int = 0, *, also_learnt: bool = False, progress: Progress = _silent
+    client: FlywheelClient, pipeline: str, version: int = 0, *, also_learnt: bool = False, progress: Progress = silent
 ) -> Suspects:
     """Judges the rows of a dataset version (the newest sealed one without `version`).
 

@@ -1,6 +1,5 @@
 """Sending rows and files, and going on where the server is when the stream was cut."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -124,9 +123,3 @@ def file_messages(header: pb.BatchHeader, path: Path, progress: Progress) -> Ite
             yield pb.ImportFileRequest(chunk=piece)
             sent += len(piece)
             progress(sent)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
