@@ -15,7 +15,7 @@ import grpc
 import pytest
 from sqlalchemy import func, select
 
-from services.ingestion import spool, uploads
+from services.ingestion.intake import spool, uploads
 from services.ingestion.intake.spool import Spool
 from services.ingestion.intake.uploads import Place
 from shared.client import FlywheelClient
