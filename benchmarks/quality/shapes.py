@@ -112,9 +112,7 @@ def _intents(rows: Sequence[Raw], intents: Sequence[str]) -> list[Raw]:
     for row in rows:
         if row["label"] != OUT_OF_SCOPE:
             others = drawn.sample([intent for intent in intents if intent != row["label"]], OTHER_INTENTS)
-            shaped.append(
-                {"query": row["text"], "positive": _words(row["label"]), "negatives": [*map(_words, others)]}
-            )
+            shaped.append({"query": row["text"], "positive": _words(row["label"]), "negatives": [*map(_words, others)]})
     return shaped
 
 
