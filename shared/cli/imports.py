@@ -10,7 +10,7 @@ from shared.cli.options import AsJson, Home, Limit, OfPipeline, PipelineOption, 
 from shared.cli.output import console, print_json, seconds, table
 
 if TYPE_CHECKING:
-    from shared.client.imports import Import
+    from shared.client.imports import Import, Source
 
 Uri = Annotated[str, typer.Argument(metavar="URI", help="s3://bucket/key, s3://bucket/prefix/, https://… or file://…")]
 BatchKey = Annotated[
@@ -81,9 +81,19 @@ def sources(pipeline: AnyPipeline = "", home: Home = None, as_json: AsJson = Fal
         found = client.sources(pipeline)
     if as_json:
         return print_json(found)
-    columns = ("pipeline", "source", "kind", "where", "waiting#", "rows#", "what is wrong", "seen")
-    rows = [(one.pipeline, one.name, one.kind, one.uri, one.pending, one.rows, one.error, one.seen_at) for one in found]
-    return console().print(table(columns, rows))
+    columns = (
+        "pipeline",
+        "source",
+        "kind",
+        "where",
+        "waiting#",
+        "rows#",
+        "refused#",
+        "what is wrong",
+        "next try",
+        "seen",
+    )
+    return console().print(table(columns, map(_source_cells, found)))
 
 
 class ImportBar:
@@ -148,3 +158,8 @@ def _cells(found: "Import") -> tuple[object, ...]:
     batch = found.batch.id if found.batch else ""
     facts = (found.state, found.rows, done, left, batch, found.reason, found.created_at)
     return found.id, found.pipeline, found.uri, *facts
+
+
+def _source_cells(one: "Source") -> tuple[object, ...]:
+    facts = (one.pending, one.rows, one.refused, one.error, one.next_try_at, one.seen_at)
+    return one.pipeline, one.name, one.kind, one.uri, *facts

@@ -41,7 +41,10 @@ class Import:
 
 @dataclass(frozen=True)
 class Source:
-    """A folder, prefix or stream that a pipeline follows. Kinds: folder, s3, redis_stream."""
+    """A folder, prefix or stream that a pipeline follows. Kinds: folder, s3, redis_stream.
+
+    Of files that could not be taken in, `retrying` are tried again, the first at `next_try_at`; `refused` ones must change.
+    """
 
     pipeline: str
     name: str
@@ -51,6 +54,9 @@ class Source:
     rows: int
     error: str
     seen_at: datetime | None
+    retrying: int
+    refused: int
+    next_try_at: datetime | None
 
 
 class ImportCalls:

@@ -26,9 +26,10 @@ IMPORT_STATES = _table(
     queued="running cancelled failed",
     running="queued succeeded failed cancelled",
     succeeded="",
-    failed="",
+    failed="queued",
     cancelled="",
 )
+IMPORT_ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 JOB_STATES = _table(
     queued="running paused cancelled failed",

@@ -120,7 +120,9 @@ INGESTION_SOURCE_PENDING = Gauge(
     "flywheel_ingestion_source_pending", "Files or messages of a followed source that wait.", ["pipeline", "source"]
 )
 INGESTION_SOURCE_FAILING = Gauge(
-    "flywheel_ingestion_source_failing", "1 while a followed source can't be read.", ["pipeline", "source"]
+    "flywheel_ingestion_source_failing",
+    "1 while a followed source, or a file of it, can't be read.",
+    ["pipeline", "source"],
 )
 INGESTION_SOURCE_ROWS = Counter(
     "flywheel_ingestion_source_rows", "Rows taken in from a followed source.", ["pipeline", "source"]

@@ -72,9 +72,13 @@ def source_message(view: SourceView) -> pb.Source:
         pending=view.pending,
         rows=view.rows,
         error=view.error,
+        retrying=view.retrying,
+        refused=view.refused,
     )
     if view.seen_at:
         message.seen_at.FromDatetime(view.seen_at)
+    if view.next_try_at:
+        message.next_try_at.FromDatetime(view.next_try_at)
     return message
 
 

@@ -9,13 +9,17 @@ from sqlalchemy.orm import Session
 from services.ingestion.remote.uris import shown
 from shared.pipelines.sources import FollowedSource
 from shared.storage.database import Database
-from shared.storage.repositories import imports, pipelines, sources
+from shared.storage.repositories import failed_imports, imports, pipelines, sources
+from shared.storage.repositories.failed_imports import Trouble
 from shared.storage.tables import SourceState
 
 
 @dataclass(frozen=True)
 class SourceView:
-    """A source, and where it stands; `seen_at` is None before its first look."""
+    """A source, and where it stands; `seen_at` is None before its first look.
+
+    Of files that are there and not in, `retrying` are tried again, the first at `next_try_at`; `refused` ones must change.
+    """
 
     pipeline: str
     name: str
@@ -25,6 +29,9 @@ class SourceView:
     rows: int
     error: str
     seen_at: datetime | None
+    retrying: int = 0
+    refused: int = 0
+    next_try_at: datetime | None = None
 
 
 class SourceDesk:
@@ -49,15 +56,30 @@ def _of_pipeline(session: Session, pipeline: str) -> Iterator[SourceView]:
 
 def _view(session: Session, pipeline: str, source: FollowedSource, state: SourceState | None) -> SourceView:
     uri = f"stream {source.stream} of {source.redis or 'the broker'}" if source.stream else shown(source.full_uri)
-    pending, error = (state.pending, state.error) if state else (0, "")
+    pending, rows, error = (state.pending, state.rows, state.error) if state else (0, 0, "")
+    trouble = Trouble()
     if not source.stream:
         pending += imports.under_way(session, pipeline, source.name)
-        error = error or last_failure(session, pipeline, source.name)
-    rows, seen_at = (state.rows, state.seen_at) if state else (0, None)
-    return SourceView(pipeline, source.name, source.kind, uri, pending, rows, error, seen_at)
+        trouble = failed_imports.trouble(session, pipeline, source.name)
+    return SourceView(
+        pipeline=pipeline,
+        name=source.name,
+        kind=source.kind,
+        uri=uri,
+        pending=pending,
+        rows=rows,
+        error=error or _words(trouble),
+        seen_at=state.seen_at if state else None,
+        retrying=trouble.retrying,
+        refused=trouble.refused,
+        next_try_at=trouble.next_try_at,
+    )
 
 
-def last_failure(session: Session, pipeline: str, source: str) -> str:
-    """Why the import of a source that ended last came to nothing; empty when it did not."""
-    last = imports.last_ended(session, pipeline, source)
-    return f"{shown(last.uri)}: {last.reason}" if last and last.state == "failed" else ""
+def _words(trouble: Trouble) -> str:
+    """The newest failure, and what becomes of the files that failed; empty when none did."""
+    if not trouble.reason:
+        return ""
+    fates = ((trouble.retrying, "tried again"), (trouble.refused, "left out until changed"))
+    told = ", ".join(f"{count} {'file' if count == 1 else 'files'} {fate}" for count, fate in fates if count)
+    return f"{shown(trouble.uri)}: {trouble.reason} ({told})"

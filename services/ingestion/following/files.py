@@ -1,7 +1,8 @@
 """Looking at a followed folder or prefix: what is new or changed there becomes an import, once.
 
 An import's id is made of what it is about (pipeline, source, path, identity), so that the table of imports is the memory
-of what was seen, however many processes look and whatever they forget.
+of what was seen, however many processes look and whatever they forget. One that failed for a reason that may pass is asked for
+again; one whose file is no good stays failed until the file is another one.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from services.ingestion.remote.places import Found
 from shared.errors import FlywheelError, NotFound
 from shared.pipelines.sources import FollowedSource
 from shared.storage.database import Database
-from shared.storage.repositories import imports, sources
+from shared.storage.repositories import failed_imports, imports, sources
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import INGESTION_SOURCE_FAILING, INGESTION_SOURCE_PENDING
 
@@ -56,8 +57,9 @@ class FileFollower:
         with self._database.write() as session:
             sources.end_look(session, pipeline, source.name, self._owner, **seen)
             waiting = imports.under_way(session, pipeline, source.name) + int(seen.get("pending", 0))
+            trouble = failed_imports.trouble(session, pipeline, source.name)
         INGESTION_SOURCE_PENDING.labels(pipeline, source.name).set(waiting)
-        INGESTION_SOURCE_FAILING.labels(pipeline, source.name).set(bool(seen["error"]))
+        INGESTION_SOURCE_FAILING.labels(pipeline, source.name).set(bool(seen["error"] or trouble.reason))
         return True
 
     def _take_stock(self, before: dict[str, str]) -> tuple[dict[str, str], int]:
@@ -76,6 +78,7 @@ class FileFollower:
                 unsettled[found.name] = found.identity
         self._seen &= still_there
         waiting = self._ask(fresh)
+        self._ask_again(still_there)
         return unsettled, waiting + len(unsettled)
 
     def _files(self) -> Iterator[Found]:
@@ -105,6 +108,15 @@ class FileFollower:
                     )
         self._seen.update(id for id, _ in asked)
         return len(new) - len(asked)
+
+    def _ask_again(self, there: set[str]) -> None:
+        """For files that failed and are still there, as soon as it is time; the rest is left to the next look."""
+        pipeline, source = self._pipeline, self._source.name
+        with self._database.write() as session:
+            due = failed_imports.note_there(session, pipeline, source, there)
+            room = MOST_UNDER_WAY - imports.under_way(session, pipeline, source)
+            for id in due[: max(0, room)]:
+                failed_imports.ask_again(session, id)
 
     def _known(self, ids: Sequence[str]) -> set[str]:
         found: set[str] = set()

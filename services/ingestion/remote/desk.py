@@ -15,7 +15,7 @@ from shared.errors import InvalidArgument, ResourceExhausted
 from shared.rpc import callers
 from shared.storage.database import Database, clock
 from shared.storage.repositories import batches, imports, pipelines
-from shared.storage.states import IMPORT_STATES
+from shared.storage.states import IMPORT_ENDED
 from shared.storage.tables import AuditEntry, Batch, Import
 from shared.telemetry.logs import get_logger
 
@@ -114,7 +114,7 @@ class ImportDesk:
                 if seen != last:
                     last = seen
                     yield now
-                if not IMPORT_STATES[now.row.state]:
+                if now.row.state in IMPORT_ENDED:
                     return
                 time.sleep(POLL_SECONDS)
 

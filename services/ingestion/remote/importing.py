@@ -20,7 +20,18 @@ from services.ingestion.remote.progress import Heart, Progress
 from services.ingestion.remote.reading import FetchedRows, Manner
 from services.ingestion.remote.uris import shown
 from shared.config import Settings
-from shared.errors import Aborted, Cancelled, FlywheelError, LeaseLost, NotFound, RetryableError, Unavailable
+from shared.errors import (
+    Aborted,
+    Cancelled,
+    FailedPrecondition,
+    FlywheelError,
+    InvalidArgument,
+    LeaseLost,
+    NotFound,
+    RetryableError,
+    Unavailable,
+    Unsupported,
+)
 from shared.storage.database import Database, clock
 from shared.storage.ids import new_id
 from shared.storage.leases import Lease
@@ -33,6 +44,14 @@ POLL_SECONDS = 2.0
 OUTAGE_SECONDS = 24 * 3600.0
 """An import whose place does not answer is tried again for so long."""
 LONGEST_PAUSE_SECONDS = 60.0
+SHARE_OF_AGE = 0.1
+"""A pause is at least this share of the time that an import has waited already."""
+LONGEST_WAIT_SECONDS = 3600.0
+"""Until the next try at a followed file whose failure may pass."""
+LONGEST_WAIT_AFTER_A_STUMBLE = 24 * 3600.0
+"""The same, when the file may be what made the service stumble."""
+BY_CONTENT = (InvalidArgument, FailedPrecondition, Unsupported)
+"""What lies there must change before another try makes sense."""
 KEY_CHARACTERS = 40
 LOOK_AT = 20
 READ_AS = ("format", "encoding", "fields")
@@ -103,7 +122,8 @@ class Importer:
         if lease is None:
             return False
         if lease.attempt > self._settings.max_attempts:
-            self._end(row, lease, f"given up after {lease.attempt - 1} attempts; its worker ended each time")
+            why = f"given up after {lease.attempt - 1} attempts; its worker ended each time"
+            self._end(row, lease, why, LONGEST_WAIT_AFTER_A_STUMBLE)
             return True
         progress = Progress()
         with Heart(self._database, lease, row.pipeline, progress, self._settings.lease_seconds) as heart:
@@ -127,12 +147,12 @@ class Importer:
             pause = error.retry_seconds if isinstance(error, RetryableError) else 1.0
             return self._again(row, lease, error.message, min(pause, LONGEST_PAUSE_SECONDS), counted=False)
         except FlywheelError as error:
-            return self._end(row, lease, error.message)
+            return self._end(row, lease, error.message, 0 if isinstance(error, BY_CONTENT) else LONGEST_WAIT_SECONDS)
         except Exception as error:
             log.exception("an import failed", id=row.id)
             why = f"{type(error).__name__}: {error}"
             if lease.attempt >= self._settings.max_attempts:
-                return self._end(row, lease, why)
+                return self._end(row, lease, why, LONGEST_WAIT_AFTER_A_STUMBLE)
             return self._again(row, lease, why, 2.0**lease.attempt, counted=True)
         return "succeeded"
 
@@ -193,15 +213,18 @@ class Importer:
 
     def _again(self, row: Import, lease: Lease, why: str, seconds: float, *, counted: bool) -> str:
         with self._database.write() as session:
-            if imports.is_old(row, clock(session), OUTAGE_SECONDS):
-                imports.fail(session, lease, why)
+            age = (clock(session) - row.created_at).total_seconds()
+            if age > OUTAGE_SECONDS:
+                imports.fail(session, lease, why, LONGEST_WAIT_SECONDS)
                 return "failed"
-            imports.give_back(session, lease, why, seconds, counted=counted)
+            pause = max(seconds, min(SHARE_OF_AGE * age, LONGEST_PAUSE_SECONDS)) if seconds else 0
+            imports.give_back(session, lease, why, pause, counted=counted)
         return "retry"
 
-    def _end(self, row: Import, lease: Lease, why: str) -> str:
+    def _end(self, row: Import, lease: Lease, why: str, longest_wait: float) -> str:
+        """`longest_wait` is as in `imports.fail`."""
         with self._database.write() as session:
-            imports.fail(session, lease, why)
+            imports.fail(session, lease, why, longest_wait)
         log.warning("an import came to nothing", id=row.id, pipeline=row.pipeline, reason=why)
         return "failed"
 

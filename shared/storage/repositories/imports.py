@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, or_, select, update
@@ -15,6 +15,7 @@ from shared.storage import leases, outbox
 from shared.storage.database import clock
 from shared.storage.ids import new_id
 from shared.storage.leases import Lease
+from shared.storage.repositories.failed_imports import next_try
 from shared.storage.states import IMPORT_STATES, check_transition
 from shared.storage.tables import Import
 
@@ -93,12 +94,6 @@ def under_way(session: Session, pipeline: str, source: str) -> int:
     return session.execute(query).scalar_one()
 
 
-def last_ended(session: Session, pipeline: str, source: str) -> Import | None:
-    """The import of a source that ended last."""
-    query = select(Import).where(Import.pipeline == pipeline, Import.source == source, Import.finished_at.is_not(None))
-    return session.scalars(query.order_by(Import.finished_at.desc()).limit(1)).one_or_none()
-
-
 def waiting(session: Session, limit: int) -> list[str]:
     """Imports that nobody holds, oldest first."""
     free = or_(Import.lease_expires_at.is_(None), Import.lease_expires_at < clock(session))
@@ -133,9 +128,15 @@ def finish(session: Session, lease: Lease, batch: str, figures: Figures) -> None
     _end(session, lease, row, "succeeded", "")
 
 
-def fail(session: Session, lease: Lease, reason: str) -> None:
-    """It came to nothing. Raises LeaseLost."""
-    _end(session, lease, _held(session, lease), "failed", reason)
+def fail(session: Session, lease: Lease, reason: str, longest_wait: float = 0) -> None:
+    """It came to nothing. A followed file is tried again, after growing waits of at most so many seconds; 0: never.
+
+    Raises LeaseLost.
+    """
+    row = _held(session, lease)
+    row.failures += 1
+    row.retry_at = next_try(row.failures, clock(session), longest_wait) if row.source and longest_wait else None
+    _end(session, lease, row, "failed", reason)
 
 
 def give_back(session: Session, lease: Lease, reason: str, seconds: float, *, counted: bool) -> None:
@@ -164,11 +165,6 @@ def cancel(session: Session, id: str, reason: str) -> Import:
     row.reason, row.finished_at = reason[:REASON_CHARACTERS], clock(session)
     row.owner, row.lease_expires_at, row.fence = None, None, row.fence + 1
     return row
-
-
-def is_old(row: Import, now: datetime, seconds: float) -> bool:
-    """Whether it was asked for longer ago than that."""
-    return (now - row.created_at).total_seconds() > seconds
 
 
 def _held(session: Session, lease: Lease) -> Import:

@@ -168,6 +168,12 @@ class Import(Leased, Base):
     eta_seconds: Mapped[float] = mapped_column(default=0.0)
     """0 while nobody knows."""
     batch: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(default=0)
+    """How often it came to nothing; only a followed file is asked for again."""
+    retry_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it is asked for again; None for one that has not failed, or whose file must change first."""
+    is_gone: Mapped[bool] = mapped_column(default=False)
+    """Whether the followed file that it failed for was not there at the last look."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

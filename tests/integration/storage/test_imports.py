@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 from shared.errors import IllegalTransition, LeaseLost
 from shared.storage.database import Database
 from shared.storage.leases import Lease
-from shared.storage.repositories import imports, sources
+from shared.storage.repositories import failed_imports, imports, sources
 from shared.storage.repositories.imports import Figures
 from shared.storage.tables import Import
+from tests.support.wait import eventually
 
 
 def asked(database: Database, **more: Any) -> str:
@@ -79,14 +80,42 @@ def test_an_import_ends_once(any_database: Database) -> None:
         imports.finish(session, lease, "batch-1", Figures(10, 10, 4))
     with any_database.write() as session:
         assert imports.under_way(session, "sentiment", "drop") == 0
-        last = imports.last_ended(session, "sentiment", "drop")
-        assert last
-        assert (last.id, last.batch, last.rows) == (id, "batch-1", 4)
+        last = imports.get(session, id)
+        assert (last.batch, last.rows) == ("batch-1", 4)
         found = imports.by_key(session, "sentiment", "monday", "s3://bucket/key")
         assert found
         assert found.id == id
     with pytest.raises(IllegalTransition), any_database.write() as session:
         imports.cancel(session, id, "too late")
+
+
+def test_failed_imports_of_a_source_are_told_and_asked_for_again_when_they_are_due(any_database: Database) -> None:
+    ids = [asked(any_database, source="drop") for _ in range(3)] + [asked(any_database)]
+    for id, longest in zip(ids, (1e-3, 3600, 0, 3600), strict=True):
+        lease = take(any_database, id)
+        assert lease
+        with any_database.write() as session:
+            imports.fail(session, lease, f"{longest}", longest)
+    soon, later, never, nobody_s = ids
+    assert (row(any_database, never).retry_at, row(any_database, nobody_s).retry_at) == (None, None)
+    with any_database.write() as session:
+        seen = failed_imports.trouble(session, "sentiment", "drop")
+        assert (seen.retrying, seen.refused, seen.reason) == (2, 1, "0")
+        assert seen.next_try_at == row(any_database, soon).retry_at
+        assert failed_imports.note_there(session, "sentiment", "drop", {later, never}) == []
+        assert failed_imports.trouble(session, "sentiment", "drop").retrying == 1
+    eventually(lambda: due(any_database, set(ids)) == [soon])
+    with any_database.write() as session:
+        failed_imports.ask_again(session, soon)
+        with pytest.raises(IllegalTransition):
+            failed_imports.ask_again(session, soon)
+    assert take(any_database, soon)
+    assert due(any_database, set(ids)) == []
+
+
+def due(database: Database, there: set[str]) -> list[str]:
+    with database.write() as session:
+        return failed_imports.note_there(session, "sentiment", "drop", there)
 
 
 def test_one_process_looks_at_a_source_and_the_next_look_has_its_time(any_database: Database) -> None:

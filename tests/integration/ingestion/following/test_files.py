@@ -1,9 +1,9 @@
 """Folders that pipelines follow: what is new or changed comes in once, when its writer is done with it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,15 @@ from sqlalchemy import update
 from services.ingestion.following.files import FileFollower
 from services.ingestion.following.following import Following
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
+from shared.errors import (
+    DataCorrupted,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.database import Database, clock
 from shared.storage.repositories import batches, imports
@@ -50,6 +59,21 @@ def look(door: Door, follower: FileFollower, times: int = 1) -> None:
         assert follower.look()
     while door.rooms.importer.run_next():
         continue
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+def make_due(door: Door) -> None:
+    """As if all waits were over."""
+    with door.database.write() as session:
+        past = clock(session) - timedelta(seconds=1)
+        session.execute(update(Import).where(Import.retry_at.is_not(None)).values(retry_at=past))
+        session.execute(update(Import).where(Import.lease_expires_at.is_not(None)).values(lease_expires_at=past))
 
 
 def asked(door: Door) -> list[Import]:
@@ -116,14 +140,131 @@ def test_one_process_at_a_time_looks(door: Door, drop: Path) -> None:
     assert not followers[0].look(), "and the next look has its time"
 
 
-def test_a_bad_file_is_told_and_stops_no_other(door: Door, drop: Path) -> None:
+def test_a_bad_file_stays_out_until_it_changes_and_is_told_so_long_and_stops_no_other(door: Door, drop: Path) -> None:
     follower = followed(door, drop)
     (drop / "a.jsonl").write_bytes(b"%PDF-1.7 no rows")
     look(door, follower, times=2)
-    assert source(door).error.startswith(f"file://{drop}/a.jsonl: ")
     (drop / "b.jsonl").write_text(lines(tweets(5)))
     look(door, follower, times=2)
-    assert (accepted(door), source(door).error) == (5, "")
+    make_due(door)
+    look(door, follower, times=2)
+    told = source(door)
+    assert told.error.startswith(f"file://{drop}/a.jsonl: ")
+    assert told.error.endswith("(1 file left out until changed)")
+    assert (told.refused, told.retrying, told.HasField("next_try_at"), len(asked(door))) == (1, 0, False, 2)
+    (drop / "a.jsonl").write_text(lines(tweets(3, start=5)))
+    look(door, follower, times=2)
+    assert (accepted(door), source(door).error, source(door).refused) == (8, "", 0)
+
+
+def test_a_file_that_failed_for_a_reason_that_may_pass_comes_in_later_after_growing_waits(
+    door: Door, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = followed(door, drop)
+    (drop / "a.jsonl").write_text(lines(tweets(6)))
+    waits = []
+    with monkeypatch.context() as patched:
+        patched.setattr(door.rooms.importer, "_fetch", failing(PermissionDenied("the store refuses it")))
+        for tries in range(1, 4):
+            look(door, follower, times=2)
+            (one,) = asked(door)
+            assert (one.state, one.failures) == ("failed", tries), "once more, and not before its time"
+            assert one.finished_at
+            assert one.retry_at
+            waits.append(round((one.retry_at - one.finished_at).total_seconds()))
+            told = source(door)
+            assert told.error == f"file://{drop}/a.jsonl: the store refuses it (1 file tried again)"
+            assert (told.retrying, told.refused, told.next_try_at.ToDatetime(UTC)) == (1, 0, one.retry_at)
+            make_due(door)
+    assert waits == [60, 120, 240]
+    look(door, followed(door, drop))
+    assert (accepted(door), source(door).rows, source(door).error, source(door).retrying) == (6, 6, "", 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (DeadlineExceeded("too slow"), True),
+        (NotFound("nothing there"), True),
+        (DataCorrupted("a file of ours"), True),
+        (OSError(5, "the disk stumbles"), True),
+        (FailedPrecondition("too large"), False),
+        (InvalidArgument("no rows"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_may_pass_is_tried_again_and_what_the_content_is_to_blame_for_is_not(
+    door: Door, drop: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, again: bool
+) -> None:
+    monkeypatch.setattr(door.rooms.importer, "_fetch", failing(error))
+    follower = followed(door, drop)
+    (drop / "a.jsonl").write_text(lines(tweets(1)))
+    look(door, follower, times=2)
+    for _ in range(door.settings.max_attempts):
+        make_due(door)
+        door.rooms.importer.run_next()
+    (one,) = asked(door)
+    assert (one.state, one.retry_at is not None) == ("failed", again)
+    assert (source(door).retrying, source(door).refused) == (int(again), int(not again))
+
+
+def test_a_store_that_is_away_is_told_with_the_next_try_and_a_day_of_it_loses_no_file(
+    door: Door, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = followed(door, drop)
+    (drop / "a.jsonl").write_text(lines(tweets(4)))
+    with monkeypatch.context() as patched:
+        patched.setattr(door.rooms.importer, "_fetch", failing(Unavailable("the store is away", retry_seconds=7)))
+        look(door, follower, times=2)
+        told = source(door)
+        assert (told.pending, told.retrying, told.HasField("next_try_at")) == (1, 1, True)
+        assert "the store is away (1 file tried again)" in told.error
+        with door.database.write() as session:
+            session.execute(update(Import).values(created_at=clock(session) - timedelta(days=2)))
+        make_due(door)
+        look(door, follower)
+        assert (source(door).pending, source(door).retrying) == (0, 1)
+        make_due(door)
+        look(door, follower)
+        assert source(door).pending == 1, "a day begins anew"
+    make_due(door)
+    look(door, follower)
+    assert (accepted(door), source(door).error) == (4, "")
+
+
+def test_a_file_that_is_gone_is_not_tried_and_comes_in_when_it_is_back(
+    door: Door, drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = followed(door, drop)
+    (drop / "a.jsonl").write_text(lines(tweets(4)))
+    with monkeypatch.context() as patched:
+        patched.setattr(door.rooms.importer, "_fetch", failing(NotFound("no file")))
+        look(door, follower, times=2)
+    (drop / "a.jsonl").rename(tmp_path / "aside")
+    make_due(door)
+    look(door, follower)
+    assert (asked(door)[0].state, source(door).error, source(door).retrying) == ("failed", "", 0)
+    (tmp_path / "aside").rename(drop / "a.jsonl")
+    look(door, follower, times=2)
+    assert (accepted(door), len(asked(door))) == (4, 1)
+
+
+def test_files_to_be_tried_again_wait_for_room_among_the_imports(
+    door: Door, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = followed(door, drop)
+    for number in range(5):
+        (drop / f"{number}.jsonl").write_text(lines(tweets(1, start=number)))
+    with monkeypatch.context() as patched:
+        patched.setattr(door.rooms.importer, "_fetch", failing(NotFound("no file")))
+        look(door, follower, times=2)
+    make_due(door)
+    monkeypatch.setattr("services.ingestion.following.files.MOST_UNDER_WAY", 2)
+    look(door, follower)
+    assert (accepted(door), source(door).retrying) == (2, 3)
+    for _ in range(2):
+        look(door, follower)
+    assert accepted(door) == 5
 
 
 def test_a_folder_that_is_not_there_or_not_allowed_is_told_and_found_later(

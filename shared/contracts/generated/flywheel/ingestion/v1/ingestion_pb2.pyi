@@ -298,7 +298,7 @@ class ListSourcesResponse(_message.Message):
     def __init__(self, sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
 
 class Source(_message.Message):
-    __slots__ = ("pipeline", "name", "kind", "uri", "pending", "rows", "error", "seen_at")
+    __slots__ = ("pipeline", "name", "kind", "uri", "pending", "rows", "error", "seen_at", "retrying", "refused", "next_try_at")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -307,6 +307,9 @@ class Source(_message.Message):
     ROWS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     SEEN_AT_FIELD_NUMBER: _ClassVar[int]
+    RETRYING_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    NEXT_TRY_AT_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     name: str
     kind: str
@@ -315,7 +318,10 @@ class Source(_message.Message):
     rows: int
     error: str
     seen_at: _timestamp_pb2.Timestamp
-    def __init__(self, pipeline: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., uri: _Optional[str] = ..., pending: _Optional[int] = ..., rows: _Optional[int] = ..., error: _Optional[str] = ..., seen_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    retrying: int
+    refused: int
+    next_try_at: _timestamp_pb2.Timestamp
+    def __init__(self, pipeline: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., uri: _Optional[str] = ..., pending: _Optional[int] = ..., rows: _Optional[int] = ..., error: _Optional[str] = ..., seen_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retrying: _Optional[int] = ..., refused: _Optional[int] = ..., next_try_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ExplainRowRequest(_message.Message):
     __slots__ = ("pipeline", "row")
