@@ -36,6 +36,8 @@ from shared.telemetry.metrics import INGESTION_BATCH_SECONDS, INGESTION_ROWS, IN
 
 MAX_NAME_LENGTH = 256
 QUARANTINE_ROWS = 500
+ABOUT_NO_ROW = ("licence", "retention", "sources")
+"""Keys of the section `data` that no row of a batch depends on once its bytes are here."""
 FULL = (ENOSPC, EDQUOT, EFBIG)
 log = get_logger(__name__)
 
@@ -137,7 +139,7 @@ class Receiver:
 
         def record(draft: Draft, part: StoredPart) -> Answer:
             with self._database.write() as session:
-                _check_unchanged(session, spec)
+                now = _unchanged(session, spec)
                 found = batches.by_key(session, header.pipeline, header.batch_key)
                 if found:
                     return Answer(found, True)
@@ -146,7 +148,7 @@ class Receiver:
                 if no_room or draft.is_overtaken(self._indexes.view_in(session, spec)):
                     raise Overtaken
                 batch = _batch(id, header, intake, draft, part)
-                batch.licence = header.licence or spec.data.licence
+                batch.licence = header.licence or now.data.licence
                 batch.created_at = batch.updated_at = clock(session)
                 row_index.changed(session, batch)
                 session.add(batch)
@@ -202,12 +204,21 @@ def _check_header(header: Header) -> None:
             raise InvalidArgument(f"{field} must be at most {MAX_NAME_LENGTH} printable characters", field=field)
 
 
-def _check_unchanged(session: Session, spec: PipelineSpec) -> None:
-    """Holds the pipeline until the commit, so that one batch at a time compares its rows with the index."""
+def _unchanged(session: Session, spec: PipelineSpec) -> PipelineSpec:
+    """The pipeline as it is now, held until the commit, so that one batch at a time compares its rows with the index.
+
+    Raises Aborted when what decides about rows is not what it was when they were read.
+    """
     pipelines.lock(session, spec.name)
     now = pipelines.spec(session, spec.name)
-    if (now.kind, now.labels, now.data) != (spec.kind, spec.labels, spec.data):
+    if _deciding(now) != _deciding(spec):
         raise Aborted(f"pipeline {spec.name!r} was changed while the batch came in; send it again", pipeline=spec.name)
+    return now
+
+
+def _deciding(spec: PipelineSpec) -> tuple[object, ...]:
+    """What rows become depends on this alone."""
+    return spec.kind, spec.labels, spec.options, spec.data.model_dump(exclude=set(ABOUT_NO_ROW))
 
 
 def _batch(id: str, header: Header, intake: Intake, draft: Draft, part: StoredPart) -> Batch:

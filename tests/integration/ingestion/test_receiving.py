@@ -204,3 +204,55 @@ def test_a_row_longer_than_the_limit_is_named_with_the_limit(door: Door) -> None
 def count(door: Door, table: type) -> int:
     with door.database.read() as session:
         return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def changed_before_the_commit(door: Door, monkeypatch: pytest.MonkeyPatch, **spec: Any) -> None:
+    publish = door.rooms.parts.publish
+
+    def change_first(*arguments: Any) -> Any:
+        declare(door.database, {**SENTIMENT, **spec})
+        return publish(*arguments)
+
+    monkeypatch.setattr(door.rooms.parts, "publish", change_first)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {"retention": {"versions": 3}}},
+        {"data": {"sources": [{"name": "drop", "uri": "/srv/drop"}]}},
+        {"data": {"licence": "MIT"}},
+        {"trigger": {"new_rows": 7}},
+    ],
+    ids=lambda change: str(change),
+)
+def test_a_change_of_the_pipeline_that_no_row_depends_on_does_not_end_a_batch(
+    door: Door, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    changed_before_the_commit(door, monkeypatch, **change)
+    batch = door.append(tweets(5), "meanwhile")
+    assert (batch.accepted, batch.licence) == (5, change.get("data", {}).get("licence", "")), "as it is at the commit"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": ["positive", "negative"]},
+        {"options": {"multi_label": True}},
+        {"data": {"fields": {"text": "body"}}},
+        {"data": {"splits": {"test": 0.3}}},
+        {"data": {"cleaning": {"html": True}}},
+        {"data": {"caps": {"per_source": 2}}},
+        {"data": {"near_duplicates": {"threshold": 0.7}}},
+    ],
+    ids=lambda change: str(change),
+)
+def test_a_change_of_the_pipeline_that_rows_depend_on_ends_a_batch_of_which_nothing_stays(
+    door: Door, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    changed_before_the_commit(door, monkeypatch, **change)
+    with pytest.raises(grpc.RpcError) as refused:
+        door.append(tweets(5), "meanwhile")
+    assert refused.value.code() == grpc.StatusCode.ABORTED
+    assert count(door, Batch) == 0
+    assert door.stored_files() == []
