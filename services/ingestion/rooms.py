@@ -9,6 +9,7 @@ from services.ingestion.intake.receiving import Receiver
 from services.ingestion.intake.uploads import Uploads
 from services.ingestion.queries.catalogue import Catalogue
 from services.ingestion.queries.diffing import Differ
+from services.ingestion.queries.languages import LanguageSamples
 from services.ingestion.queries.lives import Lives
 from services.ingestion.remote.desk import ImportDesk
 from services.ingestion.remote.fetching import Fetcher
@@ -38,6 +39,7 @@ class Rooms:
         self.builder = Builder(database, artifacts, self.holding)
         self.feedback = FeedbackKeeper(database, self.receiver, settings.max_row_bytes)
         self.catalogue = Catalogue(database, artifacts)
+        self.languages = LanguageSamples(database, artifacts)
         self.lives = Lives(database, artifacts, indexes)
         sweeper = Sweeper(database, artifacts)
         self.keeper = Keeper(database, artifacts, sweeper)

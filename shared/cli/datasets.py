@@ -54,14 +54,15 @@ def card(
         write_data_card(html, found)
     if as_json:
         return print_json({"version": found.version, "models": [model.version for model in found.models]})
-    from shared.report.dataset import facts, leak_words
+    from shared.report.dataset import facts, language_words, leak_words
 
     one = found.version
     console().print(
         f"{one.pipeline} dataset version {one.version}: {one.state}{': ' + one.reason if one.reason else ''}\n"
     )
     console().print(table(("", ""), facts(one)))
-    console().print(f"\nleak check: {leak_words(one)}")
+    console().print(f"\nlanguages: {language_words(one)}")
+    console().print(f"leak check: {leak_words(one)}")
     trained = ", ".join(f"v{model.version}" for model in found.models) or "no model version"
     console().print(f"trained on it: {trained}")
     return console().print(f"\npage written to {html}") if html else None
@@ -179,7 +180,7 @@ def gather(client: "FlywheelClient", pipeline: str, version: int) -> "Card":
     from shared.errors import FailedPrecondition, Unavailable
     from shared.report.dataset import Card
 
-    found = client.dataset_version(pipeline, version)
+    found = client.dataset_version(pipeline, version, languages=True)
     batches = [client.batch(id) for id in found.batches[:SHOWN_ROWS]]
     manifest, rows = None, []
     with suppress(FailedPrecondition):

@@ -123,10 +123,11 @@ class IngestionCalls:
         stub = self._ingestion.stub(IngestionStub)
         return read(Batch, self._ingestion.call(stub.ReleaseBatch, pb.ReleaseBatchRequest(id=batch, reason=reason)))
 
-    def dataset_version(self, pipeline: str, version: int = 0) -> DatasetVersion:
-        """The newest sealed one without `version`."""
+    def dataset_version(self, pipeline: str, version: int = 0, *, languages: bool = False) -> DatasetVersion:
+        """The newest sealed one without `version`. With `languages` its statistics tell those of a sample of rows,
+        which the service draws when somebody asks for the first time."""
         stub = self._ingestion.stub(IngestionStub)
-        request = pb.GetDatasetVersionRequest(pipeline=pipeline, version=version)
+        request = pb.GetDatasetVersionRequest(pipeline=pipeline, version=version, languages=languages)
         return read(DatasetVersion, self._ingestion.call(stub.GetDatasetVersion, request))
 
     def dataset_versions(self, pipeline: str, limit: int = 50) -> list[DatasetVersion]:

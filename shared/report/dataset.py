@@ -15,6 +15,8 @@ from shared.storage.datasets import Manifest
 
 MOST_BARS = 40
 """Labels in a plot that can still be read."""
+MOST_NAMED = 8
+"""Languages in a sentence."""
 LONGEST_TEXT = 600
 Pairs = Sequence[tuple[str, str]]
 
@@ -51,7 +53,9 @@ def write_data_card(path: Path, card: Card) -> Path:
         outliers=sorted(statistics.get("outliers", {}).items()),
         sources=counted(statistics.get("sources", {})),
         licences=counted(statistics.get("licences", {}), "not said"),
-        languages=counted(statistics.get("languages", {})),
+        languages=language_rows(card.version),
+        language_words=language_words(card.version),
+        ruled_languages=counted(statistics.get("languages", {})),
         rules=[(one["rule"], one["action"], number(one["rows"])) for one in statistics.get("rules", ())],
         reasons=counted(statistics.get("quarantine_reasons", {})),
         declared=declared(card.manifest),
@@ -148,6 +152,30 @@ def leak_words(version: DatasetVersion) -> str:
         f"{number(check.get('pairs', 0))} pairs: of {number(check.get('rows', 0))} rows, {number(check.get('new_rows', 0))} "
         f"of them new, no two on different sides are equal{near}."
     )
+
+
+def language_rows(version: DatasetVersion) -> list[tuple[str, str, str]]:
+    """Language, rows of the sample and their share, the commonest first."""
+    languages, rows = _languages(version)
+    return [(name, number(count), f"{count / rows:.1%}") for name, count in languages]
+
+
+def language_words(version: DatasetVersion) -> str:
+    """The same in a sentence, and what it is worth."""
+    languages, rows = _languages(version)
+    if not rows:
+        return "not looked at"
+    words = ", ".join(f"{name} {count / rows:.1%}" for name, count in languages[:MOST_NAMED])
+    of = version.statistics["language_sample"]["of"]
+    drawn = "all rows" if rows == of else f"{number(rows)} rows, drawn evenly from {number(of)} ({rows / of:.2%})"
+    return f"{words}{', …' if len(languages) > MOST_NAMED else ''}; of {drawn}"
+
+
+def _languages(version: DatasetVersion) -> tuple[list[tuple[str, float]], float]:
+    """Rows by language, the commonest first, and how many rows were looked at."""
+    found = version.statistics.get("language_sample", {})
+    ordered = sorted(found.get("languages", {}).items(), key=lambda item: (-item[1], item[0]))
+    return ordered, found.get("rows", 0)
 
 
 def declared(manifest: Manifest | None) -> Pairs:

@@ -35,6 +35,8 @@ class VersionsDoor:
     def GetDatasetVersion(
         self, request: pb.GetDatasetVersionRequest, context: grpc.ServicerContext
     ) -> pb.DatasetVersion:
+        if request.languages:
+            self._rooms.languages.ensure(request.pipeline, request.version)
         return version_message(self._rooms.catalogue.version(request.pipeline, request.version))
 
     def ReadRows(self, request: pb.ReadRowsRequest, context: grpc.ServicerContext) -> Iterator[pb.Row]:

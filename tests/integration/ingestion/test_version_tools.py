@@ -290,7 +290,10 @@ def test_a_card_shows_the_version_and_runs_nothing_of_its_rows(flywheel: Command
     said = flywheel("data", "card", "sentiment", "v2", "--html", page)
     assert said.code == 0
     assert "leak check: 0 pairs" in said.out
+    assert "zh 3.2%" in said.out
+    assert "of all rows" in said.out
     text = page.read_text()
+    assert "<h2>Languages</h2>" in text
     assert "<img src=x" not in text
     assert "<script" not in text
     assert 'src="http' not in text

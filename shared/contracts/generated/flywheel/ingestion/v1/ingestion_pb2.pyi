@@ -558,12 +558,14 @@ class ListDatasetVersionsResponse(_message.Message):
     def __init__(self, versions: _Optional[_Iterable[_Union[DatasetVersion, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetDatasetVersionRequest(_message.Message):
-    __slots__ = ("pipeline", "version")
+    __slots__ = ("pipeline", "version", "languages")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     version: int
-    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+    languages: bool
+    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., languages: _Optional[bool] = ...) -> None: ...
 
 class ReadRowsRequest(_message.Message):
     __slots__ = ("pipeline", "version", "split", "batches", "limit")
