@@ -43,7 +43,7 @@ class Rooms:
         self.lives = Lives(database, artifacts, indexes)
         sweeper = Sweeper(database, artifacts)
         self.keeper = Keeper(database, artifacts, sweeper)
-        self.deleter = Deleter(database, artifacts, sweeper, scratch)
+        self.deleter = Deleter(database, artifacts, indexes, sweeper, scratch)
         self.differ = Differ(database, artifacts)
         fetcher = Fetcher(settings)
         self.importer = Importer(settings, database, self.receiver, fetcher)

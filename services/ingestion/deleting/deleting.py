@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.ingestion.deleting.finding import Finder, Found, Wanted, check_wanted, seen_by_versions, taught
 from services.ingestion.deleting.rewriting import Rewriter, Rewritten
+from services.ingestion.index.indexes import Indexes
 from services.ingestion.storing.sweeping import Sweeper
 from services.ingestion.versions.retention import expire
 from shared.contracts.messages import BuildDatasetVersion
@@ -36,9 +37,11 @@ class Overtaken(Exception):
 class Deleter:
     """Removes rows from batches, and from every dataset version that can be read."""
 
-    def __init__(self, database: Database, artifacts: Artifacts, sweeper: Sweeper, folder: Path) -> None:
+    def __init__(
+        self, database: Database, artifacts: Artifacts, indexes: Indexes, sweeper: Sweeper, folder: Path
+    ) -> None:
         self._database, self._artifacts, self._sweeper = database, artifacts, sweeper
-        self._finder, self._rewriter = Finder(database, artifacts), Rewriter(artifacts, folder)
+        self._finder, self._rewriter = Finder(database, artifacts, indexes), Rewriter(artifacts, folder)
 
     def delete(
         self, pipeline: str, rows: list[str], sources: list[str], reason: str, actor: str

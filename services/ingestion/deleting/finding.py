@@ -1,12 +1,14 @@
 """Which files hold the rows that somebody wants deleted."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.ingestion.index.indexes import Indexes
+from services.ingestion.index.locating import batches_of_ids, batches_with_ids
 from services.ingestion.storing.journal import read_journal
 from services.ingestion.storing.sweeping import FOLDER, MADE, ROOT
 from shared.errors import InvalidArgument, NotFound
@@ -55,16 +57,18 @@ class Found:
 
 
 class Finder:
-    """Reads ids out of part files; those of versions of old that no batch names any more, too."""
+    """Reads ids out of part files: those of batches that hold the rows by the index, and, as the index does not tell of
+    them, those of versions of old that no batch names any more."""
 
-    def __init__(self, database: Database, artifacts: Artifacts) -> None:
-        self._database, self._artifacts = database, artifacts
+    def __init__(self, database: Database, artifacts: Artifacts, indexes: Indexes) -> None:
+        self._database, self._artifacts, self._indexes = database, artifacts, indexes
 
     def find(self, wanted: Wanted) -> Found:
         """Raises NotFound for a pipeline or source that there is none of, InvalidArgument for an ambiguous id."""
         with self._database.read() as session:
             pipelines.get(session, wanted.pipeline, deleted=True)
             all_batches = list(session.scalars(select(Batch).where(Batch.pipeline == wanted.pipeline)))
+            likely = self._likely(session, wanted, all_batches)
         for source in sorted(wanted.sources - {batch.source for batch in all_batches}):
             raise NotFound(f"no batch of pipeline {wanted.pipeline!r} has the source {source!r}", source=source)
         found = Found()
@@ -73,7 +77,8 @@ class Finder:
         current = {batch.part_uri: batch for batch in all_batches if batch.part_uri}
         found.present = set(current) | self._stored(wanted.pipeline)
         heads = _Heads(wanted.rows)
-        for uri in sorted(found.present):
+        unlikely = {uri for uri, batch in current.items() if batch.id not in likely and batch.id not in whole}
+        for uri in sorted(found.present - unlikely):
             if not (rows := self._rows_in(uri, None if _batch_of(uri) in whole else heads)):
                 continue
             found.parts[uri] = rows
@@ -89,6 +94,14 @@ class Finder:
                 found.mentions[batch.id] = batch
         found.unknown = tuple(sorted(heads.unmatched))
         return found
+
+    def _likely(self, session: Session, wanted: Wanted, batches: Sequence[Batch]) -> set[str]:
+        """Batches that the index has such rows of, and those that it knows nothing of."""
+        if not wanted.rows:
+            return set()
+        view = self._indexes.view_in(session, pipelines.spec(session, wanted.pipeline, deleted=True))
+        unknown = {batch.id for batch in batches} - batches_with_ids(view)
+        return unknown.union(*(batches_of_ids(view, row) for row in wanted.rows))
 
     def _stored(self, pipeline: str) -> set[str]:
         folder = f"{ROOT}/{pipeline}/{FOLDER}"

@@ -32,5 +32,13 @@ def batches_of_clusters(view: View, clusters: Collection[str]) -> set[str]:
     return found
 
 
+def batches_with_ids(view: View) -> set[str]:
+    """Batches of which the index has any row. The segment of one whose files are damaged has none."""
+    found: set[str] = set()
+    for segment in view.segments:
+        found |= _batches(segment, segment["digest_sources"])
+    return found
+
+
 def _batches(segment: Segment, sources: Array) -> set[str]:
     return {segment.sources[source].partition(":")[0] for source in np.unique(sources).tolist()}

@@ -12,12 +12,17 @@ from google.protobuf.json_format import MessageToDict
 from sqlalchemy import func, select
 
 from services.ingestion.deleting.deleting import Deleter
+from services.ingestion.deleting.finding import Finder
 from services.ingestion.deleting.rewriting import Rewriter
+from services.ingestion.index.indexes import _Index
+from services.ingestion.index.segment import Segment
+from services.ingestion.rooms import Rooms
 from services.ingestion.storing.sweeping import Sweeper
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
-from shared.errors import Unavailable
+from shared.errors import DataCorrupted, Unavailable
 from shared.rows.base import row_id
 from shared.storage.repositories import deletions
+from shared.storage.repositories.row_index import Entry
 from shared.storage.tables import AuditEntry, Batch, Deletion, Feedback, Job, ModelVersion, QuarantinedRow
 from tests.integration.ingestion.door import Door, tweets
 from tests.integration.ingestion.test_versions import sum_of
@@ -65,6 +70,51 @@ def test_journals_of_other_batches_forget_a_deleted_row(door: Door) -> None:
     assert door.stub.GetBatch(pb.GetBatchRequest(id=copies.id)).accepted == 2
     assert door.build() == 2
     assert len(door.rows()) == 11
+
+
+@pytest.fixture
+def opened(door: Door, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Batches whose parts a deletion looked into."""
+    seen: set[str] = set()
+    rows_in = Finder._rows_in
+
+    def noted(finder: Finder, uri: str, heads: Any) -> dict[str, str]:
+        seen.add(uri.rpartition("/")[2].partition(".")[0])
+        return rows_in(finder, uri, heads)
+
+    monkeypatch.setattr(Finder, "_rows_in", noted)
+    return seen
+
+
+def test_only_the_parts_that_hold_deleted_rows_are_opened(door: Door, opened: set[str]) -> None:
+    sent = [door.append(tweets(10, start=10 * number), f"{number}").id for number in range(5)]
+    door.build()
+    ids = {batch: next(row.id for row in door.rows() if row.batch == batch) for batch in sent}
+    delete(door, ids[sent[1]], ids[sent[3]][:8])
+    assert opened == {sent[1], sent[3]}
+    opened.clear()
+    fresh = Rooms(door.settings, door.database)
+    fresh.deleter.delete("sentiment", [ids[sent[4]]], [], "asked for", "operator")
+    assert opened == {sent[4]}, "nor by a process that has just begun"
+    opened.clear()
+    assert list(delete(door, "f" * 64).unknown) == ["f" * 64]
+    assert not opened
+
+
+def test_a_row_of_a_batch_whose_index_is_lost_is_found_all_the_same(
+    door: Door, opened: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, other = door.append(tweets(10), "a").id, door.append(tweets(10, start=10), "b").id
+    door.build()
+    row = next(row.id for row in door.rows() if row.batch == batch)
+
+    def damaged(index: _Index, source: str, entry: Entry) -> Segment:
+        raise DataCorrupted("neither the index nor the part can be read now")
+
+    monkeypatch.setattr(_Index, "_banded", damaged)
+    fresh = Rooms(door.settings, door.database)
+    deletion, unknown = fresh.deleter.delete("sentiment", [row], [], "asked for", "operator")
+    assert (deletion.batches, unknown, opened) == ([batch], [], {batch, other})
 
 
 def test_a_deleted_row_that_is_sent_again_is_a_new_row(door: Door) -> None:
