@@ -1,8 +1,8 @@
 """How rows are divided, and what is done about rows that are like others."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from shared.pipelines.part import Part
 
@@ -44,7 +44,16 @@ class NearDuplicates(Part):
     )
 
 
-Conflicts = Literal["keep", "reject"]
+def _not_the_newest(value: Any) -> Any:
+    if value == "newest":
+        raise ValueError(
+            "newest is not taken: a batch that nobody trusts yet would take earlier rows, test rows among them, out of the "
+            "dataset, also when it is held afterwards; say reject, and to correct a label delete the row and send it again"
+        )
+    return value
+
+
+Conflicts = Annotated[Literal["keep", "reject"], BeforeValidator(_not_the_newest)]
 
 
 def check_dividing(splits: Splits, conflicts: Conflicts, kind: str, labelled: bool) -> None:

@@ -24,7 +24,7 @@ from shared.rows.base import row_id
 from shared.storage.repositories import deletions
 from shared.storage.repositories.row_index import Entry
 from shared.storage.tables import AuditEntry, Batch, Deletion, Feedback, Job, ModelVersion, QuarantinedRow
-from tests.integration.ingestion.door import Door, tweets
+from tests.integration.ingestion.door import SENTIMENT, Door, declare, tweets
 from tests.integration.ingestion.test_versions import sum_of
 
 
@@ -126,6 +126,22 @@ def test_a_deleted_row_that_is_sent_again_is_a_new_row(door: Door) -> None:
     assert (again.accepted, again.duplicates) == (1, 19)
     door.build()
     assert [row.batch for row in door.rows() if row.id == gone.id] == [again.id]
+
+
+def test_a_label_is_corrected_by_deleting_the_row_and_sending_it_again_and_its_side_stays(door: Door) -> None:
+    declare(door.database, {**SENTIMENT, "data": {"conflicts": "reject"}})
+    door.append(tweets(40, label="positive"), "a")
+    door.build()
+    wrong = {row.split: row for row in door.rows()}
+    corrected = [{"text": row.fields["text"], "label": "negative"} for row in wrong.values()]
+    assert door.append(corrected, "too early").quarantined == len(wrong)
+    delete(door, *(row.id for row in wrong.values()))
+    assert door.append(corrected, "in time").accepted == len(wrong)
+    door.build()
+    now = {row.fields["text"]: row for row in door.rows()}
+    assert len(now) == 40
+    for side, row in wrong.items():
+        assert (now[row.fields["text"]].split, now[row.fields["text"]].fields["label"]) == (side, "negative")
 
 
 def test_a_source_is_deleted_with_all_that_quoted_it(door: Door) -> None:

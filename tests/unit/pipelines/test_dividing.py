@@ -23,7 +23,8 @@ def test_near_copies_are_looked_for_unless_a_pipeline_says_otherwise() -> None:
     [
         ("pretraining", {"splits": {"stratify": True}}, "data.splits.stratify"),
         ("summarisation", {"conflicts": "reject"}, "data.conflicts"),
-        ("classification", {"conflicts": "newest"}, "conflicts"),
+        ("classification", {"conflicts": "newest"}, "delete the row and send it again"),
+        ("classification", {"conflicts": "latest"}, "conflicts"),
         ("classification", {"splits": {"stratify": True, "by_time": "at"}}, "say one of them"),
         ("classification", {"splits": {"stratify": True, "validation": 0}}, "give a share"),
         ("classification", {"splits": {"group": ""}}, "group"),

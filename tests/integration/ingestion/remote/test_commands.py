@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from shared.cli import output
 from shared.cli.main import execute
 from shared.client import FlywheelClient
+from shared.storage.repositories import imports
 from tests.integration.ingestion.door import SENTIMENT, Door, declare, lines, tweets
 
 
@@ -94,6 +95,20 @@ def test_sources_are_listed(door: Door, drop: Path, flywheel: Command, monkeypat
     assert f"file://{drop}/" in shown
     assert "stream reviews of the broker" in shown
     assert flywheel("data", "sources", "nope").code == 1
+    for name, reason, longest in (("a", "no such object", 3600), ("b", "no rows", 0)):
+        fail(door, f"file://{drop}/{name}.jsonl", reason, longest)
+    one = json.loads(flywheel("data", "sources", "--json").out)[0]
+    assert (one["retrying"], one["refused"], one["next_try_at"] > "2000") == (1, 1, True)
+    shown = flywheel("data", "sources", "sentiment").out
+    assert "no rows (1 file tried again, 1 file left out until changed)" in " ".join(shown.split())
+
+
+def fail(door: Door, uri: str, reason: str, longest_wait: float) -> None:
+    with door.database.write() as session:
+        id = imports.ask(session, "sentiment", uri, {}, source="drop").id
+        lease = imports.take(session, id, "somebody", 60)
+        assert lease
+        imports.fail(session, lease, reason, longest_wait)
 
 
 def test_a_client_watches_an_import(running: Door, drop: Path) -> None:
