@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from services.ingestion import languages
+from services.ingestion.queries import languages
 from shared.contracts.generated.flywheel.ingestion.v1 import ingestion_pb2 as pb
 from tests.integration.ingestion.door import Door, tweets
 
