@@ -9,7 +9,9 @@ from benchmarks.quality.sources import Raw, RawRows
 
 OUT_OF_SCOPE = "oos"
 CANDIDATES = 8
-"""Texts that answer selection chooses among."""
+"""Replies that answer selection chooses among."""
+ANSWERS = 5
+"""The same of answers, which are long."""
 CONTEXT = 3
 """Turns before a reply that it is chosen by."""
 LIKED = 4.0
@@ -80,8 +82,8 @@ def _choices(rows: Sequence[Raw]) -> list[Raw]:
     shaped = []
     for row in rows:
         held = [row["positive"], *row["negatives"]]
-        others = (text for text in drawn.sample(positives, min(len(positives), 2 * CANDIDATES)) if text not in held)
-        candidates = [*held, *islice(others, max(0, CANDIDATES - len(held)))]
+        others = (text for text in drawn.sample(positives, min(len(positives), 2 * ANSWERS)) if text not in held)
+        candidates = [*held, *islice(others, max(0, ANSWERS - len(held)))]
         drawn.shuffle(candidates)
         shaped.append({"question": row["query"], "candidates": candidates, "answer": row["positive"]})
     return shaped

@@ -99,7 +99,7 @@ FEW_CHOICES: Methods = {
     "lora": {"learning_rate": 2e-3, "head_learning_rate": 2e-3, "epochs": 3, "max_length": 96, "batch_size": 16},
     "full": {"learning_rate": 3e-4, "epochs": 3, "max_length": 96, "batch_size": 16},
 }
-"""Each row is eight pairs of texts."""
+"""Each row is five pairs of texts."""
 
 CLASSIFICATION = (
     Study(
