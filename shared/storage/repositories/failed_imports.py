@@ -16,7 +16,7 @@ from shared.storage.tables import Import
 
 FIRST_WAIT_SECONDS = 60.0
 MOST = 10_000
-"""Of a source that are looked after in one look; the oldest first."""
+"""Of a source that are looked after in one look."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def note_there(session: Session, pipeline: str, source: str, there: Collection[s
     now = clock(session)
     query = select(Import.id, Import.is_gone, Import.retry_at)
     query = query.where(Import.pipeline == pipeline, Import.source == source, Import.state == "failed")
-    rows = session.execute(query.order_by(Import.created_at, Import.id).limit(MOST)).all()
+    order = (Import.is_gone, Import.created_at, Import.id)  # of what is gone there may be more and more
+    rows = session.execute(query.order_by(*order).limit(MOST)).all()
     changed = [{"id": row.id, "is_gone": row.id not in there} for row in rows if row.is_gone == (row.id in there)]
     if changed:
         session.execute(update(Import), changed)
