@@ -88,6 +88,9 @@ class Schema(ABC):
     has_places: ClassVar[bool] = False
     """Whether other fields count the characters or words of the texts, so that their length must stay."""
 
+    key_columns: ClassVar[tuple[str, ...]] = ()
+    """Columns that `stored_key` reads; none where it tells nothing."""
+
     def parse(self, fields: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         """Checks a row that has the product's field names. Raises RowError."""
         return self.check(self.mapped(fields, spec.data.fields), spec)

@@ -26,6 +26,7 @@ class ClassificationSchema(Schema):
     outputs = frozenset({"label", "labels"})
     inputs = ("text", "text_pair", "label", "labels")
     texts = ("text", "text_pair")
+    key_columns = ("text", "text_pair")
 
     def check(self, row: Mapping[str, Any], spec: PipelineSpec) -> ParsedRow:
         names = spec.data.fields

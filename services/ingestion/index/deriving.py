@@ -15,13 +15,12 @@ from services.ingestion.near.bands import Bands, banded
 from services.ingestion.near.hashing import Array, Words, mixed
 from services.ingestion.near.keys import key_digest, key_reader
 from services.ingestion.near.shingles import Sets, joined, shingled
-from services.ingestion.near.sketches import halves
+from services.ingestion.near.sketches import halves, id_halves
 from shared.pipelines.kinds import KINDS
 from shared.rows import SCHEMAS
 from shared.rows.splits import SPLITS
 
 READ_ROWS = 4096
-DIGEST_CHARACTERS = 32
 
 
 def segment_of_part(path: Path | IO[bytes], pipeline: str, kind: str, source: str, bands: Bands | None) -> Segment:
@@ -34,7 +33,7 @@ def segment_of_part(path: Path | IO[bytes], pipeline: str, kind: str, source: st
             rows = batch.to_pylist()
             texts = [read(row) for row in rows]
             digests = [key_digest(pipeline, text) for text in texts]
-            ids += [bytes.fromhex(row["row_id"][:DIGEST_CHARACTERS]) for row in rows]
+            ids += [row["row_id"] for row in rows]
             keys += digests
             sides += [SPLITS.index(row["split"]) for row in rows]
             labels += [label_hash(schema.labels(row)) if labelled else NO_LABEL for row in rows]
@@ -42,7 +41,9 @@ def segment_of_part(path: Path | IO[bytes], pipeline: str, kind: str, source: st
             clusters += [int(one or key.hex()[:16], 16) for one, key in zip(known, digests, strict=True)]
             if bands:
                 sets.append(shingled(texts))
-    columns = row_columns(halves(ids), halves(keys), np.array(clusters, np.uint64), np.array(sides), np.array(labels))
+    columns = row_columns(
+        id_halves(ids), halves(keys), np.array(clusters, np.uint64), np.array(sides), np.array(labels)
+    )
     if not bands or not keys:
         return made([source], bands, columns)
     chosen, first = distinct(joined(sets))

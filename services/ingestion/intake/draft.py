@@ -12,7 +12,7 @@ from services.ingestion.clusters.recording import segment_of
 from services.ingestion.clusters.resolving import Resolved, resolve, touches
 from services.ingestion.clusters.rows import REFUSED, Outcome, Room, Rows
 from services.ingestion.figures.statistics import Statistics
-from services.ingestion.index.deriving import DIGEST_CHARACTERS, label_hash
+from services.ingestion.index.deriving import label_hash
 from services.ingestion.index.indexes import Indexes
 from services.ingestion.index.segment import write_segment
 from services.ingestion.index.view import NO_LABEL, View
@@ -23,7 +23,7 @@ from services.ingestion.intake.refusing import message_of
 from services.ingestion.intake.row_file import RowFile
 from services.ingestion.near.keys import key_digest
 from services.ingestion.near.shingles import shingled
-from services.ingestion.near.sketches import halves
+from services.ingestion.near.sketches import halves, id_halves
 from services.ingestion.reading.received import Received
 from services.ingestion.scratch import scratch_file
 from services.ingestion.storing.journal import Entry
@@ -205,7 +205,7 @@ class Draft:
         labelled = KINDS[self._spec.kind].labelled
         hashes = [label_hash(labels(row.fields)) for row in rows] if labelled else [NO_LABEL] * len(rows)
         return Rows(
-            halves([bytes.fromhex(row.row_id[:DIGEST_CHARACTERS]) for row in rows]),
+            id_halves([row.row_id for row in rows]),
             halves([key_digest(name, key) for key in keys]),
             np.array(hashes, np.uint32),
             np.array([mark.group for mark in marks], np.uint64),

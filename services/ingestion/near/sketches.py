@@ -14,6 +14,7 @@ from services.ingestion.near.hashing import Array, Places, Words
 from services.ingestion.near.keys import key_digest, key_reader
 from services.ingestion.near.shingles import Sets, joined, shingled
 from shared.errors import DataCorrupted
+from shared.rows import SCHEMAS
 from shared.rows.splits import SPLITS
 from shared.storage.artifacts import Artifacts
 from shared.storage.datasets import BOOKKEEPING, Manifest, Part
@@ -22,6 +23,8 @@ from shared.storage.ids import new_id
 REVISION = 1
 """Raised when keys or shingles are made in another way, so that sketches of old are made anew."""
 READ_ROWS = 4096
+DIGEST_CHARACTERS = 32
+"""Of a row id, what is compared."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +84,16 @@ def read_sketch(source: Path, manifest: Manifest, *, near: bool) -> Sketch:
     read, pipeline, chunks = key_reader(manifest.kind), manifest.pipeline, []
     sides = {side: place for place, side in enumerate(SPLITS)}
     with pq.ParquetFile(source) as file:
-        wanted = [name for name in file.schema_arrow.names if name not in BOOKKEEPING]
-        for batch in file.iter_batches(READ_ROWS, columns=wanted):
-            rows: list[dict[str, Any]] = batch.to_pylist()
+        told = SCHEMAS[manifest.kind].key_columns or [n for n in file.schema_arrow.names if n not in BOOKKEEPING]
+        wanted = [name for name in ("row_id", "split", *told) if name in file.schema_arrow.names]
+        for batch in file.iter_batches(READ_ROWS, columns=[*dict.fromkeys(wanted)]):
+            rows: list[dict[str, Any]] = batch.drop_columns(["row_id", "split"]).to_pylist()
             keys = [read(row) for row in rows]
             chunks.append(
                 Sketch(
-                    halves([bytes.fromhex(row["row_id"][:32]) for row in rows]),
+                    id_halves(batch["row_id"].to_pylist()),
                     halves([key_digest(pipeline, key) for key in keys]),
-                    np.array([sides[row["split"]] for row in rows], np.uint8),
+                    np.array([sides[split] for split in batch["split"].to_pylist()], np.uint8),
                     shingled(keys) if near else Sets(np.arange(len(keys) + 1), np.zeros(len(keys), np.uint32)),
                 )
             )
@@ -111,6 +115,17 @@ def joined_sketches(chunks: Sequence[Sketch]) -> Sketch:
 def halves(digests: Sequence[bytes]) -> Words:
     """Digests of 16 bytes as pairs of numbers that compare as the bytes do; shape (digests, 2)."""
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def id_halves(ids: Sequence[str]) -> Words:
+    """The first 16 bytes of row ids as pairs of numbers; shape (ids, 2). Raises DataCorrupted for what is no id."""
+    try:
+        digests = bytes.fromhex("".join([id[:DIGEST_CHARACTERS] for id in ids]))
+    except ValueError:
+        digests = b""
+    if len(digests) != 16 * len(ids):
+        raise DataCorrupted("a row of a stored part has an id that is no SHA-256 in hex")
+    return halves([digests])
 
 
 def _counting(sketch: Sketch, part: Part) -> Sketch:

@@ -9,12 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.ingestion.figures.statistics import Statistics
-from services.ingestion.index.deriving import DIGEST_CHARACTERS
 from services.ingestion.index.indexes import Indexes
 from services.ingestion.index.rewriting import rewritten_index
 from services.ingestion.index.view import View
 from services.ingestion.near.hashing import Words
-from services.ingestion.near.sketches import halves
+from services.ingestion.near.sketches import id_halves
 from services.ingestion.scratch import scratch_file
 from services.ingestion.storing.journal import Entry
 from services.ingestion.storing.part_file import write_part
@@ -83,7 +82,7 @@ class Released:
         def rest() -> Iterator[pa.RecordBatch]:
             nonlocal kept
             for chunk in chunks:
-                found = halves([bytes.fromhex(one[:DIGEST_CHARACTERS]) for one in chunk["row_id"].to_pylist()])
+                found = id_halves(chunk["row_id"].to_pylist())
                 new = ~view.has(found)
                 ids.append(found[new])
                 kept += int(new.sum())
