@@ -266,7 +266,7 @@ WRITING = (
         "summarisation",
         "summarisation-dialogsum",
         "rouge_l",
-        Sizes(60, 40, 8),
+        Sizes(100, 100, 8),
         WRITTEN,
         WRITER,
         methods=SMALL_WRITER,
