@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-import pyarrow.parquet as pq
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.ingestion.index.indexes import Indexes
 from services.ingestion.index.locating import batches_of_ids, batches_with_ids
 from services.ingestion.storing.journal import read_journal
+from services.ingestion.storing.part_file import opened_part
 from services.ingestion.storing.sweeping import FOLDER, MADE, ROOT
 from shared.errors import InvalidArgument, NotFound
 from shared.storage.artifacts import Artifacts
@@ -127,13 +127,13 @@ class Finder:
             return {}
         rows: dict[str, str] = {}
         try:
-            with self._artifacts.open(uri) as source, pq.ParquetFile(source) as file:
+            with opened_part(self._artifacts, uri) as file:
                 for chunk in file.iter_batches(READ_ROWS, columns=["row_id", "split"]):
                     ids, sides = chunk["row_id"].to_pylist(), chunk["split"].to_pylist()
                     for row_id, side in zip(ids, sides, strict=True):
                         if heads is None or heads.match(row_id):
                             rows[row_id] = side
-        except (NotFound, FileNotFoundError):
+        except NotFound:
             return {}  # swept meanwhile
         return rows
 

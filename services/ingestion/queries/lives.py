@@ -16,6 +16,7 @@ from services.ingestion.index.indexes import Indexes
 from services.ingestion.index.locating import batches_of_clusters, batches_of_ids
 from services.ingestion.queries.sides_told import why_this_side
 from services.ingestion.storing.journal import Entry, entries_of
+from services.ingestion.storing.part_file import opened_part
 from shared.errors import InvalidArgument, NotFound
 from shared.pipelines.schema import PipelineSpec
 from shared.storage.artifacts import Artifacts
@@ -122,9 +123,9 @@ class Lives:
         if not batch.part_uri:
             return []
         try:
-            with self._artifacts.open(batch.part_uri) as source, pq.ParquetFile(source) as file:
+            with opened_part(self._artifacts, batch.part_uri) as file:
                 return [_Stored(batch, found) for found in _rows_of(file, row)]
-        except (NotFound, FileNotFoundError):
+        except NotFound:
             return []  # rewritten meanwhile
 
     def _in_clusters(self, batch: Batch, clusters: Collection[str]) -> list[str]:
@@ -132,11 +133,11 @@ class Lives:
         if not batch.part_uri:
             return []
         try:
-            with self._artifacts.open(batch.part_uri) as source, pq.ParquetFile(source) as file:
+            with opened_part(self._artifacts, batch.part_uri) as file:
                 if "cluster" not in file.schema_arrow.names:
                     return []
                 table = file.read(columns=["row_id", "cluster"])
-        except (NotFound, FileNotFoundError):
+        except NotFound:
             return []  # rewritten meanwhile
         alike = pc.is_in(table["cluster"], pa.array(sorted(clusters), pa.string()))
         return [str(id) for id in table["row_id"].filter(alike).to_pylist()]

@@ -1,6 +1,7 @@
 """The Parquet file of a batch's rows: its columns, and writing it chunk by chunk."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -10,8 +11,10 @@ import pyarrow.parquet as pq
 
 from services.ingestion.figures.measuring import Measured, measure
 from services.ingestion.near.hashing import Array, Words
+from shared.errors import DataCorrupted, NotFound
 from shared.rows import Schema
 from shared.rows.splits import SPLITS
+from shared.storage.artifacts import Artifacts
 
 READ_ROWS = 4096
 NAME_CHARACTERS = 16
@@ -78,6 +81,18 @@ def read_stored(source: IO[bytes] | Path, schema: Schema) -> Iterator[list[Store
     with pq.ParquetFile(source) as file:
         for batch in file.iter_batches(READ_ROWS):
             yield [_stored(row, schema.columns) for row in batch.to_pylist()]
+
+
+@contextmanager
+def opened_part(artifacts: Artifacts, uri: str) -> Iterator[pq.ParquetFile]:
+    """A stored part, read where it lies. Raises NotFound, or DataCorrupted for one that is no Parquet file any more."""
+    try:
+        with artifacts.open(uri) as source, pq.ParquetFile(source) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no {uri}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataCorrupted(f"the part {uri} can't be read: {error}; put it back from a backup of the store") from error
 
 
 def side_column(sides: Array) -> pa.Array:

@@ -117,6 +117,25 @@ def test_a_row_of_a_batch_whose_index_is_lost_is_found_all_the_same(
     assert (deletion.batches, unknown, opened) == ([batch], [], {batch, other})
 
 
+def test_a_part_that_is_damaged_is_named_and_nothing_is_deleted(door: Door) -> None:
+    batch = door.append(tweets(10), "a").id
+    door.build()
+    row = next(iter(door.rows())).id
+    (part,) = (path for path in parts_of(door).iterdir() if path.suffix == ".parquet")
+    part.write_bytes(b"no Parquet file")
+    for call in (
+        lambda: delete(door, row),
+        lambda: door.stub.ExplainRow(pb.ExplainRowRequest(pipeline="sentiment", row=row)),
+    ):
+        with pytest.raises(
+            grpc.RpcError, match=rf"the part .*{batch}.* can't be read: .*; put it back from a backup"
+        ) as refused:
+            call()
+        assert refused.value.code() == grpc.StatusCode.DATA_LOSS
+    with door.database.read() as session:
+        assert not session.scalars(select(Deletion)).all()
+
+
 def test_a_deleted_row_that_is_sent_again_is_a_new_row(door: Door) -> None:
     door.append(tweets(20), "a")
     door.build()
@@ -380,8 +399,11 @@ def holding(door: Door, row_id: str) -> list[str]:
 
 
 def stored(door: Door) -> dict[str, bytes]:
-    folder = Path(door.settings.resolved_artifacts_url) / "datasets" / "sentiment" / "parts"
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    return {path.name: path.read_bytes() for path in parts_of(door).iterdir() if path.is_file()}
+
+
+def parts_of(door: Door) -> Path:
+    return Path(door.settings.resolved_artifacts_url) / "datasets" / "sentiment" / "parts"
 
 
 def model_version(version: int, dataset_version: int, started_from: int | None) -> ModelVersion:
