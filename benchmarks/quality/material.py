@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from benchmarks.quality.judging import UNBOUNDED
 from benchmarks.quality.sources import Raw, RawRows
 from benchmarks.quality.studies import Sizes, Study
 from shared.pipelines.kinds import KINDS
@@ -48,9 +49,12 @@ def prepare(study: Study, raw: RawRows, sizes: Sizes) -> Material:
 
 
 def _options(study: Study, sizes: Sizes) -> dict[str, Any]:
-    """The same rows are answered by ours as by a prompted model, where a kind writes answers for some rows only."""
-    answered = {"answered_rows": sizes.prompted} if "answered_rows" in KINDS[study.kind].options else {}
-    return {**answered, **study.options}
+    """Where a kind writes answers for some rows only: all where answers are what is judged, or else as many as a
+    prompted model writes."""
+    if "answered_rows" not in KINDS[study.kind].options:
+        return dict(study.options)
+    answered = sizes.prompted if study.metric in UNBOUNDED else sizes.test
+    return {"answered_rows": answered, **study.options}
 
 
 def _checked(rows: list[Raw], spec: PipelineSpec, side: str, taken: frozenset[str]) -> dict[str, tuple[str, Row]]:

@@ -243,7 +243,7 @@ WRITING = (
         "translation",
         "translation-multi30k-en-de",
         "chrf",
-        Sizes(200, 60, 12),
+        Sizes(120, 80, 12),
         WRITTEN,
         WRITER,
         options={"prompt": "Translate from English to German:\n{text}"},
