@@ -1,11 +1,11 @@
-from benchmarks.quality.shapes import CANDIDATES, answers_to_choose, next_film, texts_of
+from benchmarks.quality.shapes import ANSWERS, OTHER_INTENTS, answers_to_choose, intents_to_rank, next_film, texts_of
 from benchmarks.quality.sources import RawRows
 
 
 def test_the_right_answer_is_among_different_candidates_in_no_fixed_place():
     rows = [{"query": f"q{n}", "positive": f"p{n}", "negatives": [f"n{n}"]} for n in range(30)]
     shaped = answers_to_choose(RawRows(rows, rows[:3])).train
-    assert all(len(set(row["candidates"])) == CANDIDATES for row in shaped)
+    assert all(len(set(row["candidates"])) == ANSWERS for row in shaped)
     assert all({f"p{n}", f"n{n}"} <= set(row["candidates"]) for n, row in enumerate(shaped))
     assert len({row["candidates"].index(row["answer"]) for row in shaped}) > 3
     assert answers_to_choose(RawRows(rows, [])).train == shaped
@@ -36,3 +36,14 @@ def test_the_next_film_is_liked_later_and_the_others_were_never_rated():
 
 def test_a_field_is_taken_as_running_text():
     assert texts_of("document")(RawRows([{"document": "a", "summary": "b"}], [])).train == [{"text": "a"}]
+
+
+def test_an_utterance_s_intent_stands_among_others_in_words_and_what_is_out_of_scope_does_not():
+    labels = [f"do_thing_{number}" for number in range(20)]
+    rows = [{"text": f"please {number}", "label": label} for number, label in enumerate(labels)]
+    shaped = intents_to_rank(
+        RawRows([*rows, {"text": "what", "label": "oos"}], [{"text": "hm", "label": "oos"}, rows[3]])
+    )
+    assert [row["positive"] for row in shaped.train] == [label.replace("_", " ") for label in labels]
+    assert [row["query"] for row in shaped.test] == ["please 3"]
+    assert all(len({row["positive"], *row["negatives"]}) == OTHER_INTENTS + 1 for row in shaped.train)
