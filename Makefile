@@ -20,7 +20,7 @@ demo: setup
 	@$(BIN)/flywheel demo --fresh
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
 
 lint: setup
 	@$(BIN)/ruff check .

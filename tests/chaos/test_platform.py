@@ -28,9 +28,9 @@ base: {base}
 method: {{name: full, learning_rate: 4e-3, epochs: {epochs}, batch_size: 8, precision: float32}}
 data: {{splits: {{validation: 0.05, test: 0.25}}}}
 trigger: {{new_rows: 100, cooldown: 0s}}
-gate: {{floors: {{accuracy: 0.6}}, champion: null}}
-"""
-SLOW_EPOCHS, QUICK_EPOCHS = 30, 8
+gate: {{floors: {{accuracy: 0}}, champion: null}}
+"""  # nothing here is about how well it learns: a floor of 0 lets every first version through
+SLOW_EPOCHS, QUICK_EPOCHS = 60, 8
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_a_stream_that_inference_died_under_says_so_and_the_next_one_works(
     platform: Platform, client: FlywheelClient, folder: Path
 ) -> None:
     support = PIPELINE.format(name="stream", base=tiny_decoder(folder / "decoder"), epochs=1)
-    support = support.replace("kind: classification", "kind: chat").replace("accuracy: 0.6", "chrf: 0")
+    support = support.replace("kind: classification", "kind: chat").replace("accuracy: 0}", "chrf: 0}")
     client.apply_pipeline(support)
     rows = [{"prompt": f"what is the price of {number}?", "response": "ten coins"} for number in range(150)]
     client.append_rows("stream", rows, batch_key="faq")
