@@ -23,7 +23,7 @@ CASES: dict[str, KindCase] = {
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    started = Platform(tmp_path_factory.mktemp("kinds") / "home", FLYWHEEL_THREADS="1").start()
+    started = Platform(tmp_path_factory.mktemp("kinds") / "home").start()
     yield started
     started.stop()
 

@@ -23,7 +23,7 @@ gate: {{floors: {{accuracy: 0.5}}}}
 
 
 def test_two_processes_pause_and_go_on_and_end_with_the_bytes_of_one(tmp_path: Path) -> None:
-    platform = Platform(tmp_path / "home", FLYWHEEL_THREADS="1").start()
+    platform = Platform(tmp_path / "home").start()
     try:
         with platform.client() as client:
             client.apply_pipeline(PIPELINE.format(base=tiny_encoder(tmp_path / "encoder")))

@@ -15,7 +15,12 @@ from shared.client.operations import Job, ModelVersion
 from tests.support.wait import eventually
 
 COMMAND = [str(Path(sys.executable).with_name("flywheel"))]
-FAST = {"FLYWHEEL_LEASE_SECONDS": "3", "FLYWHEEL_CHECKPOINT_SECONDS": "1", "FLYWHEEL_REDELIVERY_SECONDS": "5"}
+FAST = {
+    "FLYWHEEL_LEASE_SECONDS": "3",
+    "FLYWHEEL_CHECKPOINT_SECONDS": "1",
+    "FLYWHEEL_REDELIVERY_SECONDS": "5",
+    "FLYWHEEL_THREADS": "1",  # two tests at once, each with threads that wait for one another, take four times as long
+}
 
 
 class Platform:
