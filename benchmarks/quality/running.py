@@ -61,11 +61,13 @@ def _run_study(entered: Entered, plan: Plan, tools: Tools, cells: Cells, progres
     lines = []
     for contender in entered.contenders:
         seeds = plan.seeds if contender.seeded else plan.seeds[:1]
+        made: list[Cell] = []
         try:
-            made = [_cell(material, contender, seed, tools, cells, progress) for seed in seeds]
+            for seed in seeds:
+                made.append(_cell(material, contender, seed, tools, cells, progress))
         except TrainingFailed as error:
             absent.append(str(error))
-            for _ in seeds:
+            for _ in seeds[len(made) :]:
                 progress.dropped(contender.name)
             continue
         lines.append(Line(contender.name, contender.ours, [measure(material, one) for one in made], _means(made)))

@@ -26,6 +26,7 @@ from services.finetuning.training.model.attention import plain_short_attention
 from services.finetuning.training.model.compact import compact
 from services.finetuning.training.model.conditions import conditions
 from services.finetuning.training.model.dropout import cheapen_dropout, set_dropout
+from services.finetuning.training.model.low_rank import fuse_low_rank
 from services.finetuning.training.model.output import write_model
 from services.finetuning.training.model.recomputing import recompute_layers
 from services.finetuning.training.model.weights import TrainedWeights
@@ -43,6 +44,7 @@ from shared.modeling.methods.base import Method, text_limit
 from shared.modeling.quiet import quiet_libraries
 from shared.modeling.scratch.making import make_base
 from shared.pipelines.kinds import NEW_BASE
+from shared.pipelines.methods import VIRTUAL
 
 
 def run_training(spec: TrainingSpec, events: Events, stop: StopRequest) -> int:
@@ -85,8 +87,9 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest, team: Team) ->
     precision = choose_precision(spec.method.precision, spec.device)
     kept_precision = team.place(model, precision)
     if device.type == "cpu":
-        plain_short_attention(model, limit)
+        plain_short_attention(model, limit, spec.method.name in VIRTUAL)
         cheapen_dropout(model)
+        fuse_low_rank(model)
     weights = TrainedWeights(model, kept_precision, whole=not method.adapter)
     checkpoints = _checkpoints(spec, base, team)
     material = Material(

@@ -17,6 +17,7 @@ from shared.modeling.kinds.exchange import end_token
 from shared.modeling.kinds.heads import load_with_head
 from shared.modeling.kinds.masking import Vocabulary, fixed_generator, mask, windows_of
 from shared.modeling.kinds.packing import attention_within, packed, pieces_of, positions_of
+from shared.modeling.kinds.vocabulary_loss import summed_loss
 from shared.modeling.kinds.writing import perplexity
 from shared.pipelines.options import Options
 
@@ -73,9 +74,7 @@ class Pretraining(Kind):
 
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
         logits, targets = predictions(model, batch)
-        return functional.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
-        )
+        return summed_loss(logits.flatten(0, 1), targets.flatten(), smoothing)
 
     @torch.inference_mode()
     def score(
@@ -113,10 +112,10 @@ def objective_of(folder: Path) -> Literal["causal", "masked"]:
 
 
 def predictions(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Float32 logits (rows x positions x vocabulary) and what they should have said (rows x positions)."""
+    """Logits (rows x positions x vocabulary) and what they should have said (rows x positions)."""
     if "documents" not in batch:
         given = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-        return model(**given).logits.float(), batch["targets"]
+        return model(**given).logits, batch["targets"]
     documents, ids = batch["documents"], batch["input_ids"]
     apart: dict[str, Any] = {}
     if bool((documents > 0).any()):
@@ -125,14 +124,14 @@ def predictions(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
             "attention_mask": attention_within(documents, model.dtype),
         }
     logits = model(input_ids=ids, use_cache=False, **apart).logits[:, :-1]
-    return logits.float(), batch["targets"][:, 1:]
+    return logits, batch["targets"][:, 1:]
 
 
 def outcomes(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss in nats of each prediction, and whether it was right; both 0 where nothing is predicted (rows x positions)."""
     logits, targets = predictions(model, batch)
     losses = functional.cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
     ).view(targets.shape)
     return losses, logits.argmax(-1) == targets
 

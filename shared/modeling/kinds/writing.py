@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from shared.errors import InvalidArgument
 from shared.modeling.kinds.base import IGNORED, Batch, Encoded, Example, Kind, Row, inputs, pad
 from shared.modeling.kinds.end_to_end import lay_out, told_apart
+from shared.modeling.kinds.vocabulary_loss import summed_loss
 from shared.pipelines.options import Options
 
 LARGEST_EXPONENT = 700.0
@@ -77,7 +78,8 @@ class Writing(Kind):
         return lay_out(examples)
 
     def loss(self, model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
-        return token_losses(model, batch, smoothing).sum()
+        logits, following = learnt_logits(model, batch)
+        return summed_loss(logits.flatten(0, 1), following.flatten(), smoothing)
 
     @torch.inference_mode()
     def score(
@@ -90,30 +92,30 @@ class Writing(Kind):
         return {"loss": loss, "perplexity": perplexity(loss)}
 
 
-def token_losses(model: PreTrainedModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
+def token_losses(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Loss in nats of every target, 0 where nothing is learnt: float32, rows x positions that some row learns
     (of texts laid end to end 1 x positions, in their order)."""
+    logits, following = learnt_logits(model, batch)
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1).float(), following.flatten(), ignore_index=IGNORED, reduction="none"
+    )
+    return losses.view(following.shape)
+
+
+def learnt_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits (rows x positions that some row learns x vocabulary) and what they should say, IGNORED where nothing."""
     if getattr(model.config, "is_encoder_decoder", False):
         following = batch["targets"]
         given = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-        logits = model(**given, decoder_input_ids=_shifted(model, following), use_cache=False).logits
-    else:
-        following = batch["targets"][:, 1:]
-        positions = (following != IGNORED).any(0).nonzero().flatten()
-        # Padding is on the right, so causal attention never sees it and needs no mask; and the vocabulary is wide, so
-        # logits are made only where some row of the batch learns. Counted from the end, because some methods put
-        # tokens of their own in front.
-        keep = positions - batch["input_ids"].shape[1]
-        logits = model(input_ids=batch["input_ids"], logits_to_keep=keep, use_cache=False, **told_apart(batch)).logits
-        following = following[:, positions]
-    losses = functional.cross_entropy(
-        logits.flatten(0, 1).float(),
-        following.flatten(),
-        ignore_index=IGNORED,
-        label_smoothing=smoothing,
-        reduction="none",
-    )
-    return losses.view(following.shape)
+        return model(**given, decoder_input_ids=_shifted(model, following), use_cache=False).logits, following
+    following = batch["targets"][:, 1:]
+    positions = (following != IGNORED).any(0).nonzero().flatten()
+    # Padding is on the right, so causal attention never sees it and needs no mask; and the vocabulary is wide, so
+    # logits are made only where some row of the batch learns. Counted from the end, because some methods put
+    # tokens of their own in front.
+    keep = positions - batch["input_ids"].shape[1]
+    logits = model(input_ids=batch["input_ids"], logits_to_keep=keep, use_cache=False, **told_apart(batch)).logits
+    return logits, following[:, positions]
 
 
 def perplexity(loss: float) -> float:

@@ -116,7 +116,6 @@ class Stepper:
         penalty = self._material.method.penalty(model) if part == 0 else None
         total = loss if penalty is None else loss + penalty
         torch.autograd.backward(total if counts else total * 0)
-        self._weights.collect_gradients()
         return float(loss.detach())
 
     def _let_method_shape(self, step: int) -> None:

@@ -23,8 +23,16 @@ class CheapDropout(nn.Module):
             return values
         draws = torch.empty(-(-values.numel() // LANES), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
         lanes = draws.view(torch.int16)[: values.numel()].view(values.shape)
-        kept = lanes >= round(self.p * DRAWS) - DRAWS // 2
-        return values * kept.to(values.dtype).mul_(1 / (1 - self.p))
+        kept = lanes.ge_(round(self.p * DRAWS) - DRAWS // 2)
+        return values * _multiplied(kept, 1 / (1 - self.p), values.dtype)
+
+
+def _multiplied(ones: Tensor, factor: float, dtype: torch.dtype) -> Tensor:
+    """0 or 1 in int16 (memory that may be taken) to 0 or `factor`. The bits of a bfloat16 are as good as an int16's."""
+    if dtype == torch.bfloat16:
+        bits = int(torch.tensor(factor, dtype=dtype).view(torch.int16))
+        return ones.mul_(bits).view(dtype)
+    return ones.to(dtype).mul_(factor)
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:

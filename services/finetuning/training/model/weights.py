@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ class TrainedWeights:
         self.decayed = {name for name, value in self.copies.items() if value.ndim > 1} - _embedding_names(model)
         self.head = {name for name in self.copies if in_head(model, name)}
         self._frozen: list[tuple[nn.Parameter, Tensor]] = []
+        self._sums: dict[str, Tensor] = {}
+        """Where the masters' gradients are added up, kept from step to step: new memory costs as much as the sums."""
         if precision == "bfloat16":
             self._split(model, whole)
 
@@ -40,18 +43,24 @@ class TrainedWeights:
             if copy not in kept:
                 self.masters[name] = nn.Parameter(copy.detach().clone())
                 copy.data = copy.data.bfloat16()
+                copy.register_post_accumulate_grad_hook(partial(self._collect, name))  # type: ignore[no-untyped-call]
         for module in model.modules():
             if isinstance(module, CompactEmbedding):
                 module.output_dtype = torch.bfloat16
 
-    def collect_gradients(self) -> None:
-        """Add the copies' gradients to the masters'."""
-        for name, copy in self.copies.items():
-            master = self.masters[name]
-            if master is copy or copy.grad is None:
-                continue
-            master.grad = copy.grad.float() if master.grad is None else master.grad.add_(copy.grad)
-            copy.grad = None
+    @torch.no_grad()
+    def _collect(self, name: str, copy: nn.Parameter) -> None:
+        """Add a copy's gradient to its master's, as soon as it is there: while the processor's cache still has it."""
+        master, gradient = self.masters[name], copy.grad
+        if gradient is None:
+            return
+        if master.grad is not None:
+            master.grad.add_(gradient)
+        else:
+            if name not in self._sums:
+                self._sums[name] = torch.empty_like(master)
+            master.grad = self._sums[name].copy_(gradient)
+        copy.grad = None
 
     def drop_gradients(self) -> None:
         """Forget the gradients of a step that can't be taken, the copies' too."""

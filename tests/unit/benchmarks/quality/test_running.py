@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.quality import running
+from benchmarks.quality import training as running_training
 from benchmarks.quality.cells import Cells
 from benchmarks.quality.contenders import Tools
 from benchmarks.quality.prompting import load_writer
@@ -99,6 +100,23 @@ def test_a_run_that_fails_leaves_the_others_in_the_table(home, study, tools, mon
     found = summarise(results[0])
     assert (found["absent"], found["leader"], found["aims"]) == (["films-full-5: no memory"], "", {})
     assert "absent: films-full-5: no memory" in to_markdown([found])
+
+
+def test_a_run_that_fails_after_another_seed_leaves_out_its_contender(home, study, tools, monkeypatch):
+    train = running_training.run_training
+
+    def broken(spec, events, stop):
+        if spec.seed == 12:
+            events.send("failed", reason="OUT_OF_MEMORY", message="no memory")
+            return 1
+        return train(spec, events, stop)
+
+    monkeypatch.setattr("benchmarks.quality.training.run_training", broken)
+    plan = Plan(quick=False, seeds=(11, 12, 13))
+    results, _ = run_all([study], plan, home / "data", tools, Cells(home / "cells"), ["full", "majority"])
+    found = summarise(results[0])
+    assert found["absent"] == ["films-full-12: no memory"]
+    assert [one["name"] for one in found["contenders"]] == ["majority"]
 
 
 def test_the_share_that_an_adapter_trains(home, tmp_path):
