@@ -47,6 +47,11 @@ class PostgresServer:
             self._template = str(make_url(url).database)
         return self.fresh_url(self._template)
 
+    def drop(self, url: str) -> None:
+        """Give the disk back what a database takes: eight megabytes, and there are a hundred of them."""
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
     def close(self) -> None:
         pid = self._server.get_pid()
         os.kill(pid, signal.SIGQUIT)  # at once, without the checkpoint of a stop: nobody needs the data

@@ -60,9 +60,10 @@ class S3Server:
             "master.telemetry": "false",
             "master.volumeSizeLimitMB": 64,
             "volume.max": 20,
+            "volume.minFreeSpace": "64MiB",  # not a percent of a disk that may be large and nearly full
             **{f"{name}.{suffix}": port for name, suffix, port in zip(names, suffixes, ports, strict=True)},
         }
-        return [_binary(), "server", *(f"-{name}={value}" for name, value in options.items())]
+        return [_binary(), f"-logdir={self.folder}", "server", *(f"-{name}={value}" for name, value in options.items())]
 
     def _answers(self) -> bool:
         try:

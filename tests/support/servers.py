@@ -49,9 +49,11 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: PostgresServer) -> str:
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """An empty database of its own."""
-    return postgres_server.fresh_url()
+    url = postgres_server.fresh_url()
+    yield url
+    postgres_server.drop(url)
 
 
 @pytest.fixture(scope="session")
@@ -92,9 +94,11 @@ def database(tmp_path: Path, sqlite_with_tables: Path) -> Iterator[Database]:
 @pytest.fixture
 def postgres_database(postgres_server: PostgresServer) -> Iterator[Database]:
     """A fresh PostgreSQL database with every table."""
-    made = Database(postgres_server.fresh_url_with_tables())
+    url = postgres_server.fresh_url_with_tables()
+    made = Database(url)
     yield made
     made.close()
+    postgres_server.drop(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
