@@ -26,6 +26,7 @@ from services.finetuning.training.model.attention import plain_short_attention
 from services.finetuning.training.model.compact import compact
 from services.finetuning.training.model.conditions import conditions
 from services.finetuning.training.model.dropout import cheapen_dropout, set_dropout
+from services.finetuning.training.model.joined import join_layers
 from services.finetuning.training.model.low_rank import fuse_low_rank
 from services.finetuning.training.model.output import write_model
 from services.finetuning.training.model.recomputing import recompute_layers
@@ -89,8 +90,11 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest, team: Team) ->
     if device.type == "cpu":
         plain_short_attention(model, limit, spec.method.name in VIRTUAL)
         cheapen_dropout(model)
-        fuse_low_rank(model)
     weights = TrainedWeights(model, kept_precision, whole=not method.adapter)
+    if device.type == "cpu":
+        if not team.in_pieces:
+            join_layers(model)
+        fuse_low_rank(model, join=not team.in_pieces)
     checkpoints = _checkpoints(spec, base, team)
     material = Material(
         kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples, end_to_end, of_epoch

@@ -27,16 +27,25 @@ class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         learnt = (targets != IGNORED).nonzero()[:, 0]
-        losses = torch.empty(len(learnt), device=logits.device)
-        make = torch.empty_like if len(learnt) == len(logits) else torch.zeros_like
+        everywhere = len(learnt) == len(logits)
+        make = torch.empty_like if everywhere else torch.zeros_like
         gradient = make(logits) if ctx.needs_input_grad[0] else None
+        losses = torch.empty(len(learnt), device=logits.device)
+        # Fresh memory would cost more than what is computed in it.
+        values, chances = torch.empty(2, min(ROWS, len(learnt)), logits.shape[1], device=logits.device)
         for start in range(0, len(learnt), ROWS):
             rows = learnt[start : start + ROWS]
+            part, count = slice(start, start + len(rows)), len(rows)
             wanted = targets[rows][:, None]
-            values = torch.log_softmax(logits[rows].float(), -1)
-            losses[start : start + ROWS] = _losses(values, wanted, smoothing)
+            values[:count] = logits[part] if everywhere else logits[rows]
+            torch.softmax(values[:count], -1, out=chances[:count])
+            losses[part] = _losses(values[:count], chances[:count], wanted, smoothing)
             if gradient is not None:
-                gradient.index_copy_(0, rows, _gradients(values, wanted, smoothing).to(gradient.dtype))
+                found = _gradients(chances[:count], wanted, smoothing)
+                if everywhere:
+                    gradient[part] = found
+                else:
+                    gradient.index_copy_(0, rows, found.to(gradient.dtype))
         ctx.save_for_backward(gradient)
         return losses.sum()
 
@@ -46,14 +55,15 @@ class _SummedLoss(torch.autograd.Function):
         return gradient.mul_(gradients[0]), None, None  # nobody reads it twice
 
 
-def _losses(logarithms: Tensor, wanted: Tensor, smoothing: float) -> Tensor:
-    found = logarithms.gather(1, wanted)[:, 0] * (smoothing - 1)
-    return found - logarithms.mean(1) * smoothing if smoothing else found
+def _losses(logits: Tensor, chances: Tensor, wanted: Tensor, smoothing: float) -> Tensor:
+    """The largest chance, never tiny, tells what all logits were divided by."""
+    divisor = logits.amax(1) - chances.amax(1).log()
+    found = (divisor - logits.gather(1, wanted)[:, 0]) * (1 - smoothing)
+    return found + (divisor - logits.mean(1)) * smoothing if smoothing else found
 
 
-def _gradients(logarithms: Tensor, wanted: Tensor, smoothing: float) -> Tensor:
-    """By the logits; takes the logarithms' memory."""
-    chances = logarithms.exp_()
+def _gradients(chances: Tensor, wanted: Tensor, smoothing: float) -> Tensor:
+    """By the logits; takes the memory of the chances."""
     if smoothing:
         chances -= smoothing / chances.shape[1]
     return chances.scatter_add_(1, wanted, chances.new_full(wanted.shape, smoothing - 1))

@@ -12,6 +12,7 @@ from services.finetuning.training.examples.material import Material
 from services.finetuning.training.failures import TrainingFailed, is_out_of_memory
 from services.finetuning.training.loop.memory import cut, forget_garbage, narrower
 from services.finetuning.training.loop.schedule import batch_seed, learning_rate, momentum
+from services.finetuning.training.model.optimizers import gradient_norm, step_clipped
 from services.finetuning.training.model.sharding import whole
 from services.finetuning.training.model.weights import TrainedWeights
 from shared.modeling.kinds.base import Example
@@ -63,10 +64,10 @@ class Stepper:
         row_ids = [row_id for example in examples for row_id in example.row_ids]
         rate = self._set_rate(step)
         loss, micro_batch = self._gradients(step, batches, sum(example.weight for example in examples), micro_batch)
-        clipped = torch.nn.utils.clip_grad_norm_(self._weights.masters.values(), self._config.max_gradient_norm)
-        norm = float(whole(clipped))
+        found = gradient_norm(self._weights.masters.values())
+        norm = float(whole(found))
         _check_finite(step, loss, norm, row_ids)
-        self._optimizer.step()
+        step_clipped(self._optimizer, self._weights.masters.values(), found, self._config.max_gradient_norm)
         self._let_method_shape(step + 1)
         self._optimizer.zero_grad()
         self._weights.publish()

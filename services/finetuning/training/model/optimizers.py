@@ -1,9 +1,12 @@
 """The optimizers, on master weights in groups."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any
 
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import SGD, Adafactor, AdamW, Optimizer
 
 from services.finetuning.training.model.adamw_8bit import AdamW8bit
@@ -45,3 +48,27 @@ def parameter_groups(weights: TrainedWeights, config: MethodConfig) -> Groups:
         params = [weights.masters[name] for name in names]
         groups.append({"params": params, "share": share} | ({} if decayed else {"weight_decay": 0.0}))
     return groups
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Of all gradients together."""
+    return get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+
+
+def step_clipped(optimizer: Optimizer, parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
+    """Let the optimizer take gradients of this norm, scaled down to `limit` where they are larger.
+
+    AdamW does so while it reads them. torch's own way is a pass of its own over all gradients, also where the factor
+    is 1: 2.5 ms of a step of 125 (MiniLM, two threads).
+    """
+    if type(optimizer) is not AdamW or isinstance(norm, DTensor):
+        clip_grads_with_norm_(parameters, limit, norm)
+        optimizer.step()
+        return
+    fused: Any = optimizer
+    factor = (norm + 1e-6) / limit
+    fused.grad_scale = factor if float(factor) > 1 else None
+    try:
+        fused.step()
+    finally:
+        fused.grad_scale = None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from services.finetuning.spec import EXIT_DRAINED, EXIT_FINISHED
 from services.finetuning.training.model.adamw_8bit import SMALL, AdamW8bit, Packed, dynamic_codes
-from services.finetuning.training.model.optimizers import MAKERS, make_optimizer
+from services.finetuning.training.model.optimizers import MAKERS, gradient_norm, make_optimizer, step_clipped
 from services.finetuning.training.model.weights import TrainedWeights
 from shared.modeling.kinds import find_kind
 from shared.modeling.methods import find_method
@@ -134,3 +134,37 @@ def test_packed_moments_take_a_quarter_of_the_memory() -> None:
     optimizer.step()
     held = sum(value.nbytes for value in optimizer.state[weight].values())
     assert held < 0.26 * 2 * weight.nbytes
+
+
+@pytest.mark.parametrize("size", [0.01, 50.0])
+@pytest.mark.parametrize("optimizer", list(MAKERS))
+def test_gradients_are_clipped_as_torch_does(optimizer: str, size: float) -> None:
+    """What the weights become, and the gradients that a method sees afterwards, below the limit and above."""
+    found = []
+    for ours in (True, False):
+        generator = torch.Generator().manual_seed(0)
+        values = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((7, 9), (5,))]
+        made = MAKERS[optimizer]([{"params": values}], 0.1, 0.01)
+        for _ in range(3):
+            for value in values:
+                value.grad = torch.randn(value.shape, generator=generator) * size
+            norm = gradient_norm(values)
+            if ours:
+                step_clipped(made, values, norm, 1.0)
+            else:
+                assert torch.equal(torch.nn.utils.clip_grad_norm_(values, 1.0), norm)
+                made.step()
+        found.append([tensor.detach().clone() for value in values for tensor in (value, value.grad)])
+    for mine, expected in zip(*found, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-6)
+    assert float(norm) > 1.0 or size < 1.0
+
+
+def test_clipping_leaves_nothing_for_the_next_step() -> None:
+    value = nn.Parameter(torch.zeros(3))
+    made = MAKERS["adamw"]([{"params": [value]}], 0.1, 0.0)
+    value.grad = torch.full((3,), 40.0)
+    step_clipped(made, [value], gradient_norm([value]), 1.0)
+    value.grad = torch.full((3,), 0.25)
+    made.step()
+    assert value.grad.tolist() == [0.25] * 3
