@@ -9,6 +9,7 @@ the end of it, and what the trained model scores on the validation rows.
 import json
 import resource
 import sys
+import tempfile
 from pathlib import Path
 
 from benchmarks.training.scenarios import read_scenario
@@ -21,9 +22,10 @@ def main() -> None:
     spin_briefly()
     from benchmarks.training.contenders import CONTENDERS
 
-    trained = CONTENDERS[name](scenario)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({**trained.figures, "peak_mib": round(peak, 1), "scores": trained.score()}))
+    with tempfile.TemporaryDirectory() as folder:
+        trained = CONTENDERS[name](scenario, Path(folder))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({**trained.figures, "peak_mib": round(peak, 1), "scores": trained.score()}))
 
 
 if __name__ == "__main__":

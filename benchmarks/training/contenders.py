@@ -1,6 +1,5 @@
 """The same task by the textbook, by transformers' Trainer (with PEFT for LoRA), and by ours."""
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,7 +56,7 @@ class Plain:
         return Trained(_figures(self.train, seconds, epochs), score)
 
 
-def textbook(scenario: Scenario) -> Trained:
+def textbook(scenario: Scenario, folder: Path) -> Trained:
     """A loop as tutorials have it: float32, every text padded to 128 tokens, rows in random order."""
     plain, config = _plain(scenario), scenario.config
     loader: Any = DataLoader(
@@ -82,46 +81,44 @@ def textbook(scenario: Scenario) -> Trained:
     return plain.trained(time.perf_counter() - began, config.epochs)
 
 
-def trainer(scenario: Scenario) -> Trained:
+def trainer(scenario: Scenario, folder: Path) -> Trained:
     """transformers' Trainer with rows grouped by length, autocast to bfloat16, and PEFT where the method is LoRA."""
     plain, config = _plain(scenario), scenario.config
     rows = [{**_fields(example), "length": example.length} for example in plain.train]
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            use_cpu=True,
-            bf16=True,
-            per_device_train_batch_size=config.batch_size,
-            num_train_epochs=config.epochs,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            max_grad_norm=config.max_gradient_norm,
-            warmup_steps=config.warmup_ratio,
-            lr_scheduler_type="linear",
-            train_sampling_strategy="group_by_length",
-            length_column_name="length",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            logging_steps=10_000,
-            seed=scenario.seed,
-            remove_unused_columns=False,
-        )
-        made = Trainer(
-            model=plain.model,
-            args=arguments,
-            train_dataset=rows,
-            data_collator=lambda items: _padded([item["example"] for item in items], plain.pad_id, None),
-        )
-        began = time.perf_counter()
-        made.train()
-        return plain.trained(time.perf_counter() - began, config.epochs)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        use_cpu=True,
+        bf16=True,
+        per_device_train_batch_size=config.batch_size,
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_gradient_norm,
+        warmup_steps=config.warmup_ratio,
+        lr_scheduler_type="linear",
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        logging_steps=10_000,
+        seed=scenario.seed,
+        remove_unused_columns=False,
+    )
+    made = Trainer(
+        model=plain.model,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=lambda items: _padded([item["example"] for item in items], plain.pad_id, None),
+    )
+    began = time.perf_counter()
+    made.train()
+    return plain.trained(time.perf_counter() - began, config.epochs)
 
 
-def ours(scenario: Scenario) -> Trained:
+def ours(scenario: Scenario, folder: Path) -> Trained:
     """A run as the fine-tuning service starts it, without validation, as the others; one checkpoint on the way is
     timed apart."""
-    folder = Path(tempfile.mkdtemp())
     part = folder / "part.parquet"
     pq.write_table(pa.Table.from_pylist([{**row, "split": "train"} for row in scenario.train]), part)
     spec = TrainingSpec(
@@ -186,7 +183,7 @@ class Clock(Listener):
         super().send(event, **values)
 
 
-CONTENDERS: dict[str, Callable[[Scenario], Trained]] = {"textbook": textbook, "trainer": trainer, "ours": ours}
+CONTENDERS: dict[str, Callable[[Scenario, Path], Trained]] = {"textbook": textbook, "trainer": trainer, "ours": ours}
 
 
 def _plain(scenario: Scenario) -> Plain:
