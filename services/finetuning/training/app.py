@@ -87,14 +87,9 @@ def _train(spec: TrainingSpec, events: Events, stop: StopRequest, team: Team) ->
     end_to_end = lay_end_to_end(spec.method, kind, model, device)
     precision = choose_precision(spec.method.precision, spec.device)
     kept_precision = team.place(model, precision)
-    if device.type == "cpu":
-        plain_short_attention(model, limit, spec.method.name in VIRTUAL)
-        cheapen_dropout(model)
     weights = TrainedWeights(model, kept_precision, whole=not method.adapter)
     if device.type == "cpu":
-        if not team.in_pieces:
-            join_layers(model)
-        fuse_low_rank(model, join=not team.in_pieces)
+        _compute_less(model, limit, spec.method.name in VIRTUAL, team.in_pieces)
     checkpoints = _checkpoints(spec, base, team)
     material = Material(
         kind, method, model, int(tokenizer.pad_token_id), train.examples, validation.examples, end_to_end, of_epoch
@@ -167,6 +162,15 @@ def _model(
     if spec.method.gradient_checkpointing:
         recompute_layers(model)
     return model
+
+
+def _compute_less(model: PreTrainedModel, limit: int, virtual: bool, in_pieces: bool) -> None:
+    """What a processor computes faster in another way, once the weights lie where they stay."""
+    plain_short_attention(model, limit, virtual)
+    cheapen_dropout(model)
+    if not in_pieces:
+        join_layers(model)
+    fuse_low_rank(model, join=not in_pieces)
 
 
 def _prepare_torch(spec: TrainingSpec) -> torch.device:

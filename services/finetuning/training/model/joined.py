@@ -33,10 +33,19 @@ def same_input(model: PreTrainedModel) -> Iterator[list[nn.Module]]:
         yield from ([children[name] for name in names] for names in NAMES if children.keys() >= set(names))
 
 
+def alike(layers: Sequence[Any]) -> bool:
+    """Whether layers that read the same input can be one product."""
+    forms = {
+        (layer.in_features, layer.weight.requires_grad, None if layer.bias is None else layer.bias.requires_grad)
+        for layer in layers
+    }
+    return len(forms) == 1
+
+
 def join_layers(model: PreTrainedModel) -> int:
     """Join plain layers whose parameters lie in bfloat16, which nobody saves; how many groups there are."""
     groups = [layers for layers in same_input(model) if all(_is_plain(layer) for layer in layers)]
-    found = [layers for layers in groups if len({_form(layer) for layer in layers}) == 1]
+    found = [layers for layers in groups if alike(layers)]
     for layers in found:
         joined = Joined(layers)
         share(layers, joined.products, joined.fits)
@@ -88,15 +97,12 @@ class Joined:
         self.sizes = [len(weight) for weight in self.weights]
         self.weight = _end_to_end(self.weights)
         self.bias = _end_to_end(self.biases) if self.biases else None
+        self._places = [part.data_ptr() for part in (*self.weights, *self.biases)]
 
     def fits(self, x: Tensor) -> bool:
         """Whether the layers' weights are still where they were put: somebody may have set others for a while."""
-        if x.dtype != self.weight.dtype or x.ndim < 2:
-            return False
-        parts = zip(self.weights, torch.split(self.weight, self.sizes), strict=True)
-        if self.bias is not None:
-            parts = (*parts, *zip(self.biases, torch.split(self.bias, self.sizes), strict=True))  # type: ignore[assignment]
-        return all(own.data_ptr() == part.data_ptr() for own, part in parts)
+        places = [part.data_ptr() for part in (*self.weights, *self.biases)]
+        return x.dtype == self.weight.dtype and x.ndim > 1 and places == self._places
 
     def products(self, x: Tensor) -> tuple[Tensor, ...]:
         function: Any = _Products
@@ -149,9 +155,3 @@ def _end_to_end(parts: Sequence[nn.Parameter]) -> Tensor:
 
 def _is_plain(layer: nn.Module) -> bool:
     return type(layer) is nn.Linear and layer.weight.dtype == torch.bfloat16
-
-
-def _form(layer: Any) -> tuple[Any, ...]:
-    """Layers that can be joined have one."""
-    biased = layer.bias is not None
-    return layer.in_features, layer.weight.requires_grad, biased, biased and layer.bias.requires_grad

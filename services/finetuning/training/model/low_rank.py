@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from services.finetuning.training.model.joined import Joined, cut, same_input, share, together
+from services.finetuning.training.model.joined import Joined, alike, cut, same_input, share, together
 
 ADAPTER = "default"
 
@@ -23,8 +23,8 @@ def fuse_low_rank(model: PreTrainedModel, join: bool = True) -> int:
     """Let the layers that can do it; how many they are. The others (dropout, DoRA, packed weights) stay PEFT's. Weights
     that move about, as FSDP's do, can't be joined."""
     found = [module for module in model.modules() if isinstance(module, Linear) and _is_plain(module)]
-    alike = [layers for layers in same_input(model) if all(layer in found for layer in layers) and _alike(layers)]
-    groups = alike if join else []
+    siblings = [layers for layers in same_input(model) if all(layer in found for layer in layers)] if join else []
+    groups = [layers for layers in siblings if alike([layer.base_layer for layer in layers])]
     joined = {layer for layers in groups for layer in layers}
     groups += [[layer] for layer in found if layer not in joined]
     for layers in groups:
@@ -85,10 +85,6 @@ def _is_plain(layer: Linear) -> bool:
     )
 
 
-def _alike(layers: Sequence[Any]) -> bool:
-    return len({(layer.in_features, layer.base_layer.bias is None) for layer in layers}) == 1
-
-
 class _LowRank(torch.autograd.Function):
     """x (… x in) W^T + b + (scaling x A^T) B^T of layers that read one x. W and b, of all layers, are frozen; then
     come an A (rank x in) and a B (out x rank) of each."""
@@ -100,7 +96,7 @@ class _LowRank(torch.autograd.Function):
         rows = x.reshape(-1, x.shape[-1])
         downs, ups = _halves(factors)
         narrow = rows @ _stacked(downs).T
-        for part, scaling in zip(torch.split(narrow, [len(down) for down in downs], 1), scalings, strict=True):
+        for part, scaling in zip(_parts(narrow, downs), scalings, strict=True):
             part.mul_(scaling)
         ctx.save_for_backward(rows, weight, narrow, *factors)
         ctx.scalings, ctx.shape = scalings, x.shape
